@@ -1,0 +1,2 @@
+//! The `warpring` command.
+fn main() {}
