@@ -1,1 +1,35 @@
-//! Warpring.
+//! Everything of Warpring that runs inside a worker, on a CPU thread as on the GPU: messages, rings, mailboxes, frames, the
+//! scheduler, the context, and the loop in [`run`](mod@run). No allocation, no dependency on the host.
+//!
+//! Users name the crate `warpring`, which exports what they need of this one.
+#![cfg_attr(not(feature = "sim"), no_std)]
+#![cfg_attr(target_arch = "nvptx64", feature(asm_experimental_arch, stdarch_nvptx, link_llvm_intrinsics, abi_unadjusted))]
+#![cfg_attr(target_arch = "nvptx64", allow(internal_features))]
+
+#[cfg(any(loom, test))]
+extern crate std;
+
+mod address;
+mod context;
+mod error;
+mod frame;
+mod handler;
+pub mod layout;
+mod mailbox;
+pub mod message;
+pub mod module;
+mod resident;
+pub mod ring;
+pub mod run;
+pub mod scoped;
+pub mod team;
+pub mod worker;
+
+pub use address::{ActorId, Address, GroupAddress};
+pub use context::{Ask, Counts, Priority, RingContext, Sleep, TryTellError};
+pub use error::{KernelError, Result};
+pub use frame::{Frame, Outcome};
+pub use handler::{GpuKernel, KernelMetadata, KernelMode, RingKernelHandler};
+pub use mailbox::Actor;
+pub use message::{Malformed, RingMessage};
+pub use resident::{Resident, State};

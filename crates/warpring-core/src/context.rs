@@ -1,0 +1,535 @@
+//! `RingContext`: what a handler may do. Each method does what it says on every backend.
+//!
+//! Methods that take `&mut self` are collectives: on a team of several lanes, all lanes call them in the same order (plain code
+//! that does not branch on the lane does so by itself). On the CPU a team is one lane, and they are plain calls and loops.
+
+use core::future::Future;
+use core::marker::PhantomData;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use core::time::Duration;
+
+use crate::address::{ActorId, Address};
+use crate::error::{KernelError, Result};
+use crate::frame::{Frame, Waiting};
+use crate::message::{FROM_HOST, Kind, NO_SENDER, RingMessage, TICK_SHIFT, deadline_ticks, encode, lines_for};
+use crate::module::Handles;
+use crate::resident::{Resident, State};
+use crate::ring::Lines;
+use crate::team::{AnyTeam, Team, with_team};
+use crate::worker::{Sent, Worker};
+
+/// Order of a message in its target's mailbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Priority {
+    /// First come, first served.
+    #[default]
+    Normal,
+    /// Before messages of normal priority that wait; after 16 in a row a normal one goes first.
+    High,
+}
+
+
+/// Why [`RingContext::try_tell`] did not send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TryTellError<M> {
+    /// The ring to the target's worker is full now.
+    Full(M),
+    /// The target does not take it.
+    Refused(KernelError, M),
+}
+
+/// What the actor and its worker have done so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// Messages that this actor has handled, the current one not included.
+    pub handled: u32,
+    /// Messages that wait in this actor's mailbox.
+    pub waiting: u32,
+    /// Messages that all actors of this worker have handled.
+    pub worker_handled: u64,
+}
+
+/// The context of one handler call.
+pub struct RingContext<'a> {
+    worker: *mut Worker,
+    frame: *mut Frame,
+    team: AnyTeam,
+    borrow: PhantomData<&'a mut ()>,
+}
+
+impl<'a> RingContext<'a> {
+    pub(crate) fn new(worker: *mut Worker, frame: *mut Frame, team: AnyTeam) -> Self {
+        Self { worker, frame, team, borrow: PhantomData }
+    }
+
+    #[inline(always)]
+    fn frame(&self) -> &Frame {
+        // SAFETY: a context is only reachable while its frame runs, and the leader writes frames only inside collectives.
+        unsafe { &*self.frame }
+    }
+
+    #[inline(always)]
+    fn worker(&self) -> &Worker {
+        // SAFETY: as for `frame`.
+        unsafe { &*self.worker }
+    }
+
+    /// The id of this actor.
+    pub fn actor(&self) -> ActorId {
+        let slot = self.frame().actor;
+        // SAFETY: the frame's actor is the worker's.
+        let generation = unsafe { (*self.worker().actor(slot)).generation };
+        ActorId { slot, generation, worker: self.worker().index as u16 }
+    }
+
+    /// The address of this actor, to be sent to others. `K` is its own type.
+    pub fn address<K>(&self, _this: &K) -> Address<K> {
+        Address::new(self.actor())
+    }
+
+    /// The worker that runs this actor.
+    #[inline(always)]
+    pub fn worker_index(&self) -> u32 {
+        self.worker().index
+    }
+
+    /// How many workers there are.
+    #[inline(always)]
+    pub fn workers(&self) -> u32 {
+        self.worker().workers
+    }
+
+    /// This lane's number in the team, from 0.
+    #[inline(always)]
+    pub fn lane(&self) -> u32 {
+        with_team!(self.team, |team, _F| team.rank())
+    }
+
+    /// How many lanes execute this handler together: 1 on the CPU, 32 in a warp.
+    #[inline(always)]
+    pub fn team_size(&self) -> u32 {
+        with_team!(self.team, |team, _F| team.size())
+    }
+
+    /// Nanoseconds since the runtime was built, the same for all lanes.
+    #[inline(always)]
+    pub fn now(&mut self) -> u64 {
+        let worker = self.worker;
+        // SAFETY: only the leader is inside `lead`.
+        with_team!(self.team, |team, _F| team.lead(|| unsafe { (*worker).clock() }))
+    }
+
+    /// The actor that sent this message; `None` if the host did.
+    pub fn sender(&self) -> Option<ActorId> {
+        let request = &self.frame().request;
+        let from_actor = request.kind() != Kind::Control as u8 && request.origin != FROM_HOST && request.sender != NO_SENDER;
+        from_actor.then(|| ActorId {
+            slot: request.sender,
+            generation: request.sender_generation,
+            worker: (request.origin >> 16) as u16,
+        })
+    }
+
+    /// Until when the sender wants this message handled, in nanoseconds on the clock of [`now`](Self::now), to within 65,536 ns;
+    /// `None` if it named no deadline.
+    pub fn deadline(&self) -> Option<u64> {
+        let ticks = self.frame().request.deadline;
+        if ticks == 0 {
+            return None;
+        }
+        // The field holds the low 32 bits of the tick count; the deadline is within 2^31 ticks (39 hours) of now.
+        let now = self.worker().now >> TICK_SHIFT;
+        let ahead = ticks.wrapping_sub(now as u32) as i32;
+        Some((now.wrapping_add_signed(i64::from(ahead))) << TICK_SHIFT)
+    }
+
+    /// What this actor and its worker have done so far.
+    pub fn counts(&self) -> Counts {
+        // SAFETY: the frame's actor is the worker's.
+        let actor = unsafe { &*self.worker().actor(self.frame().actor) };
+        Counts { handled: actor.handled, waiting: u32::from(actor.waiting), worker_handled: self.worker().counters.handled }
+    }
+
+    /// Panics unless the state belongs to the actor whose message this is: otherwise two workers could open it at once.
+    #[inline(always)]
+    #[track_caller]
+    fn own<T: State>(&self, state: &Resident<T>) -> *mut T {
+        let at = state.get();
+        let frame = self.frame();
+        let offset = (at as usize).wrapping_sub(frame.state as usize);
+        if offset > frame.state_bytes as usize || offset + size_of::<T>() > frame.state_bytes as usize {
+            panic!("this state belongs to another actor: a handler can open only the state of its own `self`");
+        }
+        at
+    }
+
+    /// Looks at a piece of this actor's state. The borrow ends before the next await.
+    #[inline(always)]
+    #[track_caller]
+    pub fn read<'s, T: State>(&'s self, state: &'s Resident<T>) -> &'s T {
+        // SAFETY: the state is this actor's (`own`), the actor runs on this worker alone, and every change needs `&mut self`.
+        unsafe { &*self.own(state) }
+    }
+
+    /// Changes a piece of this actor's state. The closure runs once, on the leader; its result goes to all lanes.
+    #[inline(always)]
+    #[track_caller]
+    pub fn update<T: State, R: Copy>(&mut self, state: &Resident<T>, change: impl FnOnce(&mut T) -> R) -> R {
+        let at = self.own(state);
+        // SAFETY: as in `read`; `&mut self` excludes every other borrow of this actor's state, and only the leader is inside.
+        with_team!(self.team, |team, _F| team.lead(|| unsafe { change(&mut *at) }))
+    }
+
+    /// Changes every element of an array of state, each on exactly one lane: `change(index, element)`.
+    #[inline(always)]
+    #[track_caller]
+    pub fn update_each<T: State, const N: usize>(&mut self, state: &Resident<[T; N]>, change: impl Fn(u32, &mut T)) {
+        let at = self.own(state).cast::<T>();
+        with_team!(self.team, |team, _F| {
+            let mut i = team.rank();
+            while (i as usize) < N {
+                // SAFETY: as in `update`, and element `i` is this lane's alone.
+                change(i, unsafe { &mut *at.add(i as usize) });
+                i += team.size();
+            }
+            team.sync();
+        });
+    }
+
+    /// Calls `f(i)` for each `i` below `n`, spread over the lanes. Each lane has its own copy of the locals that `f` changes.
+    #[inline(always)]
+    #[track_caller]
+    pub fn for_each(&mut self, n: u32, mut f: impl FnMut(u32)) {
+        with_team!(self.team, |team, _F| {
+            let mut i = team.rank();
+            while i < n {
+                f(i);
+                i += team.size();
+            }
+            team.sync();
+        });
+    }
+
+    /// `combine` over `f(0) .. f(n - 1)`, from `identity`, the same on all lanes. `combine` must be associative and commutative:
+    /// the order depends on the number of lanes (so a sum of floats may differ in the last bits between backends).
+    #[inline(always)]
+    #[track_caller]
+    pub fn reduce<V: Copy>(&mut self, n: u32, identity: V, f: impl Fn(u32) -> V, combine: impl Fn(V, V) -> V) -> V {
+        with_team!(self.team, |team, _F| {
+            let mut value = identity;
+            let mut i = team.rank();
+            while i < n {
+                value = combine(value, f(i));
+                i += team.size();
+            }
+            // Hillis and Steele (1986): after the last step the highest lane has combined all.
+            let mut distance = 1;
+            while distance < team.size() {
+                let below = team.shift_up(value, distance);
+                if team.rank() >= distance {
+                    value = combine(below, value);
+                }
+                distance *= 2;
+            }
+            team.broadcast(value, team.size() - 1)
+        })
+    }
+
+    /// Inclusive prefixes: calls `visit(i, f(0) combined with .. f(i))` for each `i` below `n`, on one lane each, and returns the
+    /// whole. `combine` must be associative.
+    #[inline(always)]
+    #[track_caller]
+    pub fn scan<V: Copy>(
+        &mut self,
+        n: u32,
+        identity: V,
+        f: impl Fn(u32) -> V,
+        combine: impl Fn(V, V) -> V,
+        mut visit: impl FnMut(u32, V),
+    ) -> V {
+        with_team!(self.team, |team, _F| {
+            let mut carry = identity;
+            let mut base = 0;
+            while base < n {
+                let i = base + team.rank();
+                let mut value = if i < n { f(i) } else { identity };
+                let mut distance = 1;
+                while distance < team.size() {
+                    let below = team.shift_up(value, distance);
+                    if team.rank() >= distance {
+                        value = combine(below, value);
+                    }
+                    distance *= 2;
+                }
+                let prefix = combine(carry, value);
+                if i < n {
+                    visit(i, prefix);
+                }
+                carry = team.broadcast(prefix, team.size() - 1);
+                base += team.size();
+            }
+            carry
+        })
+    }
+
+    /// A bit for each lane whose `predicate` is true, lane 0 lowest.
+    #[inline(always)]
+    #[track_caller]
+    pub fn ballot(&mut self, predicate: bool) -> u32 {
+        with_team!(self.team, |team, _F| team.ballot(predicate))
+    }
+
+    /// Lane `from`'s value, on all lanes.
+    #[inline(always)]
+    #[track_caller]
+    pub fn broadcast<V: Copy>(&mut self, value: V, from: u32) -> V {
+        with_team!(self.team, |team, _F| team.broadcast(value, from))
+    }
+
+    /// Asks another actor and awaits its reply; the worker goes on with other actors meanwhile. The deadline is the runtime's
+    /// default.
+    ///
+    /// # Errors
+    /// What the other handler returned, or [`KernelError::Deadline`], `Stopped`, `MailboxFull`, `Overloaded`, `Panicked`,
+    /// `AskedItself`.
+    #[inline(always)]
+    pub fn ask<'c, K: Handles<M>, M: RingMessage>(&'c mut self, to: Address<K>, message: M) -> Ask<'c, 'a, K, M> {
+        let limit = self.worker().ask_limit;
+        Ask { ctx: self, to, message, priority: Priority::Normal, limit, stated: false, state: AskState::New }
+    }
+
+    /// Sends a message that wants no reply; waits while the ring to the target's worker is full.
+    ///
+    /// # Errors
+    /// [`KernelError::Stopped`], `MailboxFull` or `Overloaded` where the target is on the same worker and does not take it. On
+    /// another worker the refusal goes to the dead-letter hook.
+    #[inline(always)]
+    pub async fn tell<K: Handles<M>, M: RingMessage>(&mut self, to: Address<K>, message: M) -> Result<()> {
+        loop {
+            match self.try_tell(to, message) {
+                Ok(()) => return Ok(()),
+                Err(TryTellError::Refused(error, _)) => return Err(error),
+                Err(TryTellError::Full(_)) => WaitForRoom { ctx: self, peer: to.id().worker, waited: false }.await,
+            }
+        }
+    }
+
+    /// Sends a message that wants no reply, now or not at all.
+    ///
+    /// # Errors
+    /// The message comes back: [`TryTellError::Full`] while the ring to the target's worker is full.
+    #[inline(always)]
+    #[track_caller]
+    pub fn try_tell<K: Handles<M>, M: RingMessage>(
+        &mut self,
+        to: Address<K>,
+        message: M,
+    ) -> core::result::Result<(), TryTellError<M>> {
+        let what = crate::worker::Send {
+            ask: false,
+            high: false,
+            tag: K::TAG,
+            lines: const { lines_for(M::SIZE) as u8 },
+            deadline: 0,
+            wake_at: u64::MAX,
+        };
+        match self.send(to.id(), what, &message) {
+            Sent::Yes => Ok(()),
+            Sent::NoRoom => Err(TryTellError::Full(message)),
+            Sent::Refused(error) => Err(TryTellError::Refused(error, message)),
+        }
+    }
+
+    /// Suspends the handler for a time; the worker goes on with other actors.
+    pub fn sleep<'c>(&'c mut self, time: Duration) -> Sleep<'c, 'a> {
+        let time = time.as_nanos().min(u128::from(u64::MAX / 2)) as u64;
+        Sleep { ctx: self, time, started: false }
+    }
+
+    /// Lets other actors of this worker run, then goes on.
+    pub fn yield_now<'c>(&'c mut self) -> Sleep<'c, 'a> {
+        self.sleep(Duration::ZERO)
+    }
+
+    #[inline(always)]
+    #[track_caller]
+    fn send<M: RingMessage>(&mut self, to: ActorId, what: crate::worker::Send, message: &M) -> Sent {
+        let (worker, frame) = (self.worker, self.frame);
+        with_team!(self.team, |team, F| team.lead(|| {
+            // SAFETY: only the leader is inside `lead`, and the scheduler is not running while a handler does.
+            encode(message, |parcel| unsafe { (*worker).send::<F>(frame, to, what, parcel) })
+        }))
+    }
+
+    /// Runs `f` on the leader, with the worker and this frame to itself.
+    #[inline(always)]
+    #[track_caller]
+    fn lead<R: Copy>(&mut self, f: impl FnOnce(&mut Worker, &mut Frame) -> R) -> R {
+        let (worker, frame) = (self.worker, self.frame);
+        // SAFETY: only the leader is inside `lead`, and the scheduler is not running while a handler does. Worker and frame are
+        // different objects.
+        with_team!(self.team, |team, _F| team.lead(|| unsafe { f(&mut *worker, &mut *frame) }))
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum AskState {
+    New,
+    Waiting,
+    Done,
+}
+
+/// An ask by a handler; await it.
+#[must_use = "an ask does nothing until it is awaited"]
+pub struct Ask<'c, 'a, K, M> {
+    ctx: &'c mut RingContext<'a>,
+    to: Address<K>,
+    message: M,
+    priority: Priority,
+    limit: u64,
+    stated: bool,
+    state: AskState,
+}
+
+impl<K: Handles<M>, M: RingMessage> Ask<'_, '_, K, M> {
+    /// Waits at most this long. The message is not handled after the deadline.
+    pub fn within(mut self, limit: Duration) -> Self {
+        self.limit = limit.as_nanos().min(u128::from(u64::MAX / 2)) as u64;
+        self.stated = true;
+        self
+    }
+
+    /// Order in the target's mailbox.
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
+        self
+    }
+}
+
+impl<K: Handles<M>, M: RingMessage> Future for Ask<'_, '_, K, M> {
+    type Output = Result<K::Reply>;
+
+    #[inline(always)]
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        // SAFETY: nothing in an Ask is pinned by address.
+        let this = unsafe { self.get_unchecked_mut() };
+        if this.state == AskState::New {
+            // A stated limit is counted from now; the default one from the last look at the clock, which is at most 64 steps old.
+            let now = if this.stated { this.ctx.now() } else { this.ctx.worker().now };
+            let what = crate::worker::Send {
+                ask: true,
+                high: this.priority == Priority::High,
+                tag: K::TAG,
+                lines: const { lines_for(M::SIZE) as u8 },
+                deadline: if this.stated { deadline_ticks(now.saturating_add(this.limit)) } else { 0 },
+                wake_at: now.saturating_add(this.limit),
+            };
+            match this.ctx.send(this.to.id(), what, &this.message) {
+                Sent::Yes => this.state = AskState::Waiting,
+                Sent::NoRoom => {
+                    let peer = u32::from(this.to.id().worker);
+                    this.ctx.lead(|_, frame| {
+                        frame.waiting = Waiting::Room;
+                        frame.peer = peer;
+                    });
+                }
+                Sent::Refused(error) => {
+                    this.state = AskState::Done;
+                    return Poll::Ready(Err(error));
+                }
+            }
+            return Poll::Pending;
+        }
+        let frame = this.ctx.frame();
+        if frame.answered {
+            this.state = AskState::Done;
+            // SAFETY: `answered` says that a reply is in the buffer; it stays until the frame's next ask.
+            return Poll::Ready(unsafe {
+                let lines = Lines::flat(frame.buffer);
+                let header = lines.header();
+                if header.kind() == Kind::Reply as u8 {
+                    lines.decode::<K::Reply>(header.lines).map_err(|_| KernelError::Malformed)
+                } else {
+                    Err(KernelError::from_parts(header.tag, header.sender))
+                }
+            });
+        }
+        if frame.timed_out {
+            this.state = AskState::Done;
+            return Poll::Ready(Err(KernelError::Deadline));
+        }
+        Poll::Pending
+    }
+}
+
+impl<K, M> Drop for Ask<'_, '_, K, M> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.state == AskState::Waiting {
+            // Nobody waits any more: the reply, when it comes, is late.
+            self.ctx.lead(|_, frame| {
+                frame.waiting = Waiting::Nothing;
+                frame.asks = frame.asks.wrapping_add(1);
+            });
+        }
+    }
+}
+
+/// Waits until the ring to a worker has room.
+struct WaitForRoom<'c, 'a> {
+    ctx: &'c mut RingContext<'a>,
+    peer: u16,
+    waited: bool,
+}
+
+impl Future for WaitForRoom<'_, '_> {
+    type Output = ();
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        if self.waited {
+            return Poll::Ready(());
+        }
+        self.waited = true;
+        let peer = u32::from(self.peer);
+        self.ctx.lead(|_, frame| {
+            frame.waiting = Waiting::Room;
+            frame.peer = peer;
+        });
+        Poll::Pending
+    }
+}
+
+/// A pause of a handler; await it.
+#[must_use = "a sleep does nothing until it is awaited"]
+pub struct Sleep<'c, 'a> {
+    ctx: &'c mut RingContext<'a>,
+    time: u64,
+    started: bool,
+}
+
+impl Future for Sleep<'_, '_> {
+    type Output = ();
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        if self.started {
+            return if self.time == 0 || self.ctx.frame().timed_out { Poll::Ready(()) } else { Poll::Pending };
+        }
+        self.started = true;
+        let time = self.time;
+        if time > 0 {
+            self.ctx.lead(|worker, frame| {
+                frame.waiting = Waiting::Time;
+                frame.timed_out = false;
+                frame.wake_at = worker.clock().saturating_add(time);
+            });
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep<'_, '_> {
+    fn drop(&mut self) {
+        if self.started && self.time > 0 {
+            self.ctx.lead(|_, frame| frame.waiting = Waiting::Nothing);
+        }
+    }
+}

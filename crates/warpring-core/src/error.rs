@@ -1,0 +1,89 @@
+//! Errors that a handler sees or returns. Small and `Copy`: a warp hands them from lane to lane.
+
+use core::fmt;
+
+/// The result of a handler.
+pub type Result<T> = core::result::Result<T, KernelError>;
+
+/// Why a handler, or an ask made by a handler, failed. Eight bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KernelError {
+    /// The handler refused the message, with a code of its own.
+    Rejected {
+        /// What the kernel's documentation says about this code.
+        code: u32,
+    },
+    /// No reply came before the deadline. The message may or may not have been handled.
+    Deadline,
+    /// The actor that was asked is not there, or not any more. The message was not handled.
+    Stopped,
+    /// The mailbox of the actor that was asked is full. The message was not handled.
+    MailboxFull {
+        /// How many messages that mailbox holds.
+        capacity: u32,
+    },
+    /// The worker of the actor that was asked has no message slot left. The message was not handled.
+    Overloaded,
+    /// The bytes of a message are not a value of its type (a `bool` that is 2, an enum without such a variant).
+    Malformed,
+    /// The handler panicked, at this line; the host knows the file.
+    Panicked {
+        /// Line of the panic, 0 where it is not known.
+        line: u32,
+    },
+    /// An actor asked itself: it handles one message at a time, so the answer could never come.
+    AskedItself,
+}
+
+impl KernelError {
+    /// A refusal by the handler, with a code that the kernel documents.
+    pub const fn rejected(code: u32) -> Self {
+        Self::Rejected { code }
+    }
+
+    /// The two words that carry an error in a reply.
+    pub const fn to_parts(self) -> (u16, u32) {
+        match self {
+            Self::Rejected { code } => (1, code),
+            Self::Deadline => (2, 0),
+            Self::Stopped => (3, 0),
+            Self::MailboxFull { capacity } => (4, capacity),
+            Self::Overloaded => (5, 0),
+            Self::Malformed => (6, 0),
+            Self::Panicked { line } => (7, line),
+            Self::AskedItself => (8, 0),
+        }
+    }
+
+    /// The inverse of [`to_parts`](Self::to_parts); unknown codes become [`Malformed`](Self::Malformed).
+    pub const fn from_parts(code: u16, detail: u32) -> Self {
+        match code {
+            1 => Self::Rejected { code: detail },
+            2 => Self::Deadline,
+            3 => Self::Stopped,
+            4 => Self::MailboxFull { capacity: detail },
+            5 => Self::Overloaded,
+            7 => Self::Panicked { line: detail },
+            8 => Self::AskedItself,
+            _ => Self::Malformed,
+        }
+    }
+}
+
+impl fmt::Display for KernelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Rejected { code } => write!(f, "the handler refused the message (code {code})"),
+            Self::Deadline => f.write_str("no reply before the deadline"),
+            Self::Stopped => f.write_str("the actor is not running"),
+            Self::MailboxFull { capacity } => write!(f, "the actor's mailbox is full ({capacity} messages)"),
+            Self::Overloaded => f.write_str("the actor's worker has no message slot left"),
+            Self::Malformed => f.write_str("the message's bytes are not a value of its type"),
+            Self::Panicked { line } => write!(f, "the handler panicked (line {line})"),
+            Self::AskedItself => f.write_str("an actor cannot ask itself"),
+        }
+    }
+}
+
+impl core::error::Error for KernelError {}

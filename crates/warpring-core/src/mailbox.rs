@@ -1,0 +1,165 @@
+//! Actors and their mailboxes, as a worker keeps them: one 64-byte slot per actor, and messages that have to wait in nodes
+//! of a pool that all actors of the worker share.
+//!
+//! Only the worker's leader touches any of this, so nothing here is atomic.
+
+use crate::frame::NONE;
+use crate::ring::{Line, Lines, link};
+use crate::scoped::Device;
+
+/// Where an actor is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Status {
+    /// Nobody lives here: what the zeroed memory of a new table says.
+    #[allow(dead_code)]
+    Free = 0,
+    /// Launched; `initialize` has not ended.
+    Starting,
+    /// Takes messages.
+    Running,
+    /// `initialize` failed or a handler panicked: every message is refused.
+    Failed,
+    /// `shutdown` has run: every message is refused.
+    Stopped,
+}
+
+/// A list of mailbox nodes.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Queue {
+    head: u32,
+    tail: u32,
+}
+
+impl Queue {
+    pub(crate) const EMPTY: Self = Self { head: NONE, tail: NONE };
+    #[inline(always)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.head == NONE
+    }
+}
+
+/// An actor on its worker: 64 bytes.
+#[repr(C, align(64))]
+pub struct Actor {
+    pub(crate) state: *mut u8,
+    pub(crate) high: Queue,
+    pub(crate) normal: Queue,
+    pub(crate) kind: u16,
+    pub(crate) generation: u16,
+    /// The frame that runs it now, or `NONE`.
+    pub(crate) frame: u32,
+    /// Next in the ready list.
+    pub(crate) next: u32,
+    pub(crate) waiting: u16,
+    pub(crate) capacity: u16,
+    pub(crate) handled: u32,
+    pub(crate) state_bytes: u32,
+    pub(crate) status: Status,
+    pub(crate) ready: bool,
+    /// High messages taken in a row while a normal one waited.
+    pub(crate) streak: u8,
+}
+
+const _: () = assert!(size_of::<Actor>() == 64);
+
+/// After so many messages of high priority in a row, a waiting one of normal priority goes first.
+pub(crate) const MAX_STREAK: u8 = 16;
+
+/// A pool of nodes, each as many lines as the largest message of the module.
+#[repr(C)]
+pub(crate) struct Nodes {
+    base: *mut Line,
+    lines: u32,
+    count: u32,
+    free: u32,
+    /// Nodes from here on were never used: they need no link yet.
+    fresh: u32,
+    pub(crate) used: u32,
+}
+
+impl Nodes {
+    /// # Safety
+    /// `base` points to `lines * count` lines that are the pool's for good.
+    pub(crate) unsafe fn new(base: *mut Line, lines: u32, count: u32) -> Self {
+        Self { base, lines, count, free: NONE, fresh: 0, used: 0 }
+    }
+
+    #[inline(always)]
+    fn node(&self, index: u32) -> *mut Line {
+        debug_assert!(index < self.count);
+        self.base.wrapping_add(index as usize * self.lines as usize)
+    }
+
+    #[inline(always)]
+    fn take(&mut self) -> Option<u32> {
+        let index = if self.free != NONE {
+            let index = self.free;
+            // SAFETY: a free node is the pool's alone.
+            self.free = unsafe { link::<Device>(self.node(index)).get() };
+            index
+        } else if self.fresh < self.count {
+            self.fresh += 1;
+            self.fresh - 1
+        } else {
+            return None;
+        };
+        self.used += 1;
+        Some(index)
+    }
+
+    /// Puts a node with the message that `fill` writes at the end of `queue`; false when the pool is empty.
+    #[inline(always)]
+    pub(crate) fn append(&mut self, queue: &mut Queue, fill: impl FnOnce(Lines)) -> bool {
+        let Some(index) = self.take() else { return false };
+        // SAFETY: the node is ours, of as many lines as any message has.
+        fill(unsafe { Lines::flat(self.node(index)) });
+        if queue.head == NONE {
+            queue.head = index;
+        } else {
+            // SAFETY: a queued node is the pool's alone.
+            unsafe { link::<Device>(self.node(queue.tail)).set(index) }
+        }
+        queue.tail = index;
+        true
+    }
+
+    /// Takes the first message of `queue`. Its lines stay valid until the next `append`.
+    #[inline(always)]
+    pub(crate) fn pop(&mut self, queue: &mut Queue) -> Option<Lines> {
+        if queue.head == NONE {
+            return None;
+        }
+        let index = queue.head;
+        let node = self.node(index);
+        // SAFETY: a queued node is the pool's alone. The link is only valid when there is a next node.
+        unsafe {
+            queue.head = if index == queue.tail { NONE } else { link::<Device>(node).get() };
+            link::<Device>(node).set(self.free);
+        }
+        self.free = index;
+        self.used -= 1;
+        // SAFETY: the content stays until the node is handed out again.
+        Some(unsafe { Lines::flat(node) })
+    }
+}
+
+impl Actor {
+    /// The next message by priority: high before normal, but never more than [`MAX_STREAK`] in a row while a normal one waits.
+    #[inline(always)]
+    pub(crate) fn pop(&mut self, nodes: &mut Nodes) -> Option<Lines> {
+        let starving = self.streak >= MAX_STREAK && !self.normal.is_empty();
+        let lines = if !starving && !self.high.is_empty() {
+            self.streak = if self.normal.is_empty() { 0 } else { self.streak + 1 };
+            nodes.pop(&mut self.high)
+        } else {
+            self.streak = 0;
+            nodes.pop(&mut self.normal)
+        };
+        if lines.is_some() {
+            self.waiting -= 1;
+        }
+        lines
+    }
+}

@@ -1,0 +1,78 @@
+//! `Resident<T>`: a field of an actor that lives in device memory from `initialize` to `shutdown`.
+
+use core::cell::UnsafeCell;
+use core::fmt;
+
+use crate::layout;
+
+/// What may be resident: plain data of the same layout on host and device.
+///
+/// Derive it: the derive checks every field and computes the fingerprint.
+///
+/// # Safety
+/// The type holds no pointer, reference, `usize` or interior mutability, its layout does not depend on the target, and
+/// `FINGERPRINT` changes when the layout does.
+pub unsafe trait State: Copy + Send + Sync + 'static {
+    /// Hash over size, alignment and fields.
+    const FINGERPRINT: u64;
+}
+
+macro_rules! plain_state {
+    ($($t:ty)*) => {$(
+        // SAFETY: a primitive of fixed size, the same on every target.
+        unsafe impl State for $t {
+            const FINGERPRINT: u64 = layout::mix(layout::mix_bytes(layout::EMPTY, stringify!($t).as_bytes()), size_of::<$t>() as u64);
+        }
+    )*};
+}
+plain_state!(u8 u16 u32 u64 i8 i16 i32 i64 f32 f64 bool);
+
+// SAFETY: an array of State has no padding of its own and the layout of its elements.
+unsafe impl<T: State, const N: usize> State for [T; N] {
+    const FINGERPRINT: u64 = layout::mix(layout::mix(T::FINGERPRINT, 0xa77a), N as u64);
+}
+
+/// A piece of an actor's state. Only the context can open it: [`RingContext::read`](crate::RingContext::read) and
+/// [`RingContext::update`](crate::RingContext::update).
+#[repr(transparent)]
+pub struct Resident<T: State>(UnsafeCell<T>);
+
+impl<T: State> Resident<T> {
+    /// The value that the state has before `initialize`.
+    pub const fn new(value: T) -> Self {
+        Self(UnsafeCell::new(value))
+    }
+
+    /// The value, while nobody runs the actor.
+    pub fn into_inner(self) -> T {
+        self.0.into_inner()
+    }
+
+    #[inline(always)]
+    pub(crate) const fn get(&self) -> *mut T {
+        self.0.get()
+    }
+}
+
+impl<T: State + Default> Default for Resident<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
+impl<T: State> From<T> for Resident<T> {
+    fn from(value: T) -> Self {
+        Self::new(value)
+    }
+}
+
+impl<T: State> fmt::Debug for Resident<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The value belongs to the worker that runs the actor, so it cannot be read here.
+        f.write_str("Resident(..)")
+    }
+}
+
+// SAFETY: the content is opened only through a RingContext, which checks that the field belongs to the actor whose message
+// it handles, and an actor is run by one worker at a time.
+unsafe impl<T: State> Sync for Resident<T> {}

@@ -1,0 +1,507 @@
+//! The ring: a bounded queue of 64-byte lines, each carrying its own sequence.
+//!
+//! Protocol (who may write what):
+//!
+//! | word | writer | reader | when |
+//! |---|---|---|---|
+//! | `Line::seq` at position p | producer, `p + 1`, last of the line | consumer | the line is free for p: p < credit + capacity |
+//! | the rest of the line | producer, before `seq` | consumer, after `seq` | as above |
+//! | `credit` | consumer: "I am done with all before this position" | producer, when its copy says full | any time, only growing |
+//!
+//! `SYNC: line` a release store of `seq` makes the line's content (and the further lines of the message, which are written
+//! before it) visible to the acquire load that sees it. `SYNC: credit` a release store of `credit` tells the acquire load
+//! that sees it that the consumer has read the lines and they may be overwritten.
+//!
+//! The sequence travels with the data, so a message costs one line transfer (Vyukov's bounded queue; NCCL's LL protocol).
+//! Other than in Vyukov's queue the consumer does not write into the line, and its credit is published only once per quarter
+//! of the ring: the producer keeps the line's ownership for as long as possible. Positions are u32 and wrap: a line's stale
+//! sequence is at least `capacity` behind the expected one, and capacity is at most 2^31.
+
+use core::marker::PhantomData;
+
+use zerocopy::IntoBytes;
+
+use crate::message::{FIRST_PAYLOAD, FIRST_WORDS, Header, MAX_WORDS, Malformed, NEXT_WORDS, Parcel, RingMessage, lines_for};
+use crate::scoped::{Data, Scope, Word32};
+
+/// One line of a ring.
+#[repr(C, align(64))]
+pub struct Line {
+    seq: Word32,
+    kind: Data<u32>,
+    body: [Data<u64>; 7],
+}
+
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<Line>() == 64);
+#[cfg(not(loom))]
+const _: () = assert!(align_of::<Line>() == 64);
+
+impl Default for Line {
+    fn default() -> Self {
+        Self { seq: Word32::new(0), kind: Data::new(0), body: [(); 7].map(|()| Data::new(0)) }
+    }
+}
+
+impl Line {
+    /// # Safety
+    /// Only the writer of this line may call it, and only while no reader may look at the content.
+    #[inline(always)]
+    unsafe fn write_header(&self, h: &Header) {
+        let kind = u32::from(h.kind) | u32::from(h.lines) << 8 | u32::from(h.tag) << 16;
+        // SAFETY: exclusive by contract.
+        unsafe {
+            self.kind.set(kind);
+            self.body[0].set(u64::from(h.slot) | u64::from(h.generation) << 32 | u64::from(h.sender_generation) << 48);
+            self.body[1].set(u64::from(h.origin) | u64::from(h.correlation) << 32);
+            self.body[2].set(u64::from(h.sender) | u64::from(h.deadline) << 32);
+        }
+    }
+
+    /// # Safety
+    /// The line must have been acquired (its sequence seen) and not yet given back.
+    #[inline(always)]
+    pub(crate) unsafe fn header(&self) -> Header {
+        // SAFETY: no writer while the line is ours (contract).
+        unsafe {
+            let (k, a, b, c) = (self.kind.get(), self.body[0].get(), self.body[1].get(), self.body[2].get());
+            Header {
+                kind: k as u8,
+                lines: (k >> 8) as u8,
+                tag: (k >> 16) as u16,
+                slot: a as u32,
+                generation: (a >> 32) as u16,
+                sender_generation: (a >> 48) as u16,
+                origin: b as u32,
+                correlation: (b >> 32) as u32,
+                sender: c as u32,
+                deadline: (c >> 32) as u32,
+            }
+        }
+    }
+
+    /// Kind and flags alone: what a scan of a batch needs.
+    ///
+    /// # Safety
+    /// As for [`header`](Self::header).
+    #[inline(always)]
+    unsafe fn kind_and_lines(&self) -> (u8, u8) {
+        // SAFETY: no writer while the line is ours (contract).
+        let k = unsafe { self.kind.get() };
+        (k as u8, (k >> 8) as u8)
+    }
+}
+
+/// Consecutive lines that hold one message: in a ring (where they may wrap) or in a mailbox node (where they do not).
+#[derive(Clone, Copy)]
+pub struct Lines {
+    base: *const Line,
+    at: u32,
+    mask: u32,
+}
+
+impl Lines {
+    /// # Safety
+    /// `base` points to as many lines as the message has.
+    #[inline(always)]
+    pub(crate) unsafe fn flat(base: *const Line) -> Self {
+        Self { base, at: 0, mask: u32::MAX }
+    }
+
+    #[inline(always)]
+    fn line(&self, i: u32) -> *const Line {
+        // In bounds: `at` is a valid position and the mask keeps it in the ring; a flat run has `i` lines by contract.
+        self.base.wrapping_add((self.at.wrapping_add(i) & self.mask) as usize)
+    }
+
+    /// # Safety
+    /// The lines are acquired, or owned, and not yet given back.
+    #[inline(always)]
+    pub unsafe fn header(&self) -> Header {
+        // SAFETY: contract.
+        unsafe { (*self.line(0)).header() }
+    }
+
+    /// The four payload words of the first line.
+    ///
+    /// # Safety
+    /// As for [`header`](Self::header).
+    #[inline(always)]
+    pub(crate) unsafe fn first(&self) -> [u64; FIRST_WORDS] {
+        // SAFETY: contract.
+        unsafe {
+            let line = &*self.line(0);
+            [line.body[3].get(), line.body[4].get(), line.body[5].get(), line.body[6].get()]
+        }
+    }
+
+    /// Copies the payload behind the first line into `rest`, as much as it holds.
+    ///
+    /// # Safety
+    /// As for [`header`](Self::header), and the message has as many lines as `rest` has runs of [`NEXT_WORDS`].
+    #[inline(always)]
+    pub(crate) unsafe fn rest(&self, rest: &mut [u64]) {
+        for (l, words) in rest.chunks_exact_mut(NEXT_WORDS).enumerate() {
+            // SAFETY: contract.
+            unsafe {
+                let line = &*self.line(l as u32 + 1);
+                for (i, word) in words.iter_mut().enumerate() {
+                    *word = line.body[i].get();
+                }
+            }
+        }
+    }
+
+    /// Decodes the message.
+    ///
+    /// # Errors
+    /// [`Malformed`] where the bytes are no value of the type, or the message has too few lines for it.
+    ///
+    /// # Safety
+    /// As for [`header`](Self::header); `lines` is the message's own count.
+    #[inline(always)]
+    pub unsafe fn decode<M: RingMessage>(&self, lines: u8) -> Result<M, Malformed> {
+        // SAFETY: contract.
+        unsafe {
+            if M::SIZE <= FIRST_PAYLOAD {
+                let first = self.first();
+                return M::decode(&first.as_bytes()[..M::SIZE]);
+            }
+            if usize::from(lines) != lines_for(M::SIZE) {
+                return Err(Malformed);
+            }
+            let mut words = [0; MAX_WORDS];
+            let (first, rest) = words.split_at_mut(FIRST_WORDS);
+            first.copy_from_slice(&self.first());
+            self.rest(&mut rest[..(lines_for(M::SIZE) - 1) * NEXT_WORDS]);
+            M::decode(&words.as_bytes()[..M::SIZE])
+        }
+    }
+
+    /// Writes a message here without publishing it; the sequences of the further lines are set.
+    ///
+    /// # Safety
+    /// The lines are free for the caller alone, `header.lines` of them.
+    #[inline(always)]
+    unsafe fn fill<S: Scope>(&self, header: &Header, payload: Parcel<'_>) {
+        // SAFETY: the caller owns the lines until it publishes the first.
+        unsafe {
+            let first = &*self.line(0);
+            first.write_header(header);
+            for i in 0..FIRST_WORDS {
+                first.body[3 + i].set(payload.first[i]);
+            }
+            for (l, words) in (1..u32::from(header.lines)).zip(payload.rest.chunks_exact(NEXT_WORDS)) {
+                let next = &*self.line(l);
+                for (i, word) in words.iter().enumerate() {
+                    next.body[i].set(*word);
+                }
+                // Relaxed: nobody reads the content through this word. It only has to differ from what a later lap expects here.
+                next.seq.set_relaxed::<S>(self.at.wrapping_add(l).wrapping_add(1));
+            }
+        }
+    }
+
+    /// Writes a message into lines that the caller owns for good (a mailbox node).
+    ///
+    /// # Safety
+    /// `self` is flat and its lines belong to the caller alone.
+    #[inline(always)]
+    pub(crate) unsafe fn store<S: Scope>(&self, header: &Header, payload: Parcel<'_>) {
+        // SAFETY: contract.
+        unsafe { self.fill::<S>(header, payload) }
+    }
+
+    /// Copies a message from other lines into lines that the caller owns.
+    ///
+    /// # Safety
+    /// `self` is flat, belongs to the caller, and has room; `from` is acquired.
+    #[inline(always)]
+    pub(crate) unsafe fn copy_from(&self, from: &Lines, lines: u8) {
+        for l in 0..u32::from(lines) {
+            // SAFETY: contract.
+            unsafe {
+                let (to, from) = (&*self.line(l), &*from.line(l));
+                to.kind.set(from.kind.get());
+                for i in 0..7 {
+                    to.body[i].set(from.body[i].get());
+                }
+            }
+        }
+    }
+}
+
+/// The word of a free-standing line (a mailbox node) that links it to the next.
+///
+/// # Safety
+/// The line belongs to the caller alone.
+#[inline(always)]
+pub(crate) unsafe fn link<'a, S: Scope>(line: *const Line) -> Link<'a, S> {
+    // SAFETY: the caller's line is live.
+    Link(unsafe { &(*line).seq }, PhantomData)
+}
+
+/// See [`link`].
+pub(crate) struct Link<'a, S>(&'a Word32, PhantomData<S>);
+impl<S: Scope> Link<'_, S> {
+    #[inline(always)]
+    pub(crate) fn get(&self) -> u32 {
+        self.0.relaxed::<S>()
+    }
+    #[inline(always)]
+    pub(crate) fn set(&self, v: u32) {
+        self.0.set_relaxed::<S>(v)
+    }
+}
+
+/// The memory of one ring: where its lines are, and where the consumer publishes its credit.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct RingMemory {
+    /// `mask + 1` lines, zeroed before the first use.
+    pub lines: *const Line,
+    /// Written by the consumer; alone on its cache line.
+    pub credit: *const Word32,
+    /// Capacity minus one; the capacity is a power of two, at least 16.
+    pub mask: u32,
+}
+
+/// The producer's end. One thread (or team) at a time.
+#[repr(C)]
+pub struct Producer {
+    ring: RingMemory,
+    tail: u32,
+    credit: u32,
+}
+
+impl Producer {
+    /// # Safety
+    /// `ring` is live for as long as the producer, zeroed, and has no other producer.
+    pub unsafe fn new(ring: RingMemory) -> Self {
+        Self { ring, tail: 0, credit: 0 }
+    }
+
+    /// Whether `lines` lines are free now.
+    #[inline(always)]
+    pub fn has_room<S: Scope>(&mut self, lines: u8) -> bool {
+        let need = self.tail.wrapping_add(u32::from(lines));
+        if need.wrapping_sub(self.credit) <= self.ring.mask + 1 {
+            return true;
+        }
+        // SYNC: credit (acquire): the consumer has read what we are about to overwrite.
+        // SAFETY: the ring's memory is live (`new`).
+        self.credit = unsafe { (*self.ring.credit).acquire::<S>() };
+        need.wrapping_sub(self.credit) <= self.ring.mask + 1
+    }
+
+    /// Puts a message in; false when there is no room for it.
+    #[inline(always)]
+    pub fn push<S: Scope>(&mut self, header: &Header, payload: Parcel<'_>) -> bool {
+        if !self.has_room::<S>(header.lines) {
+            return false;
+        }
+        let at = Lines { base: self.ring.lines, at: self.tail, mask: self.ring.mask };
+        // SAFETY: `has_room` says that these lines are free, and there is no other producer.
+        unsafe {
+            at.fill::<S>(header, payload);
+            // SYNC: line (release): header, payload and further lines before the sequence.
+            (*at.line(0)).seq.release::<S>(self.tail.wrapping_add(1));
+        }
+        self.tail = self.tail.wrapping_add(u32::from(header.lines));
+        true
+    }
+}
+
+/// The consumer's end. One thread (or team) at a time.
+#[repr(C)]
+pub struct Consumer {
+    ring: RingMemory,
+    head: u32,
+    published: u32,
+    /// Lines before this position were scanned and hold no message of high priority.
+    scanned: u32,
+}
+
+impl Consumer {
+    /// # Safety
+    /// `ring` is live for as long as the consumer, zeroed, and has no other consumer.
+    pub unsafe fn new(ring: RingMemory) -> Self {
+        Self { ring, head: 0, published: 0, scanned: 0 }
+    }
+
+    /// The next message, if one is there. Its lines stay valid until the next call of `peek` after [`advance`](Self::advance).
+    #[inline(always)]
+    pub fn peek<S: Scope>(&mut self) -> Option<Lines> {
+        // Here, not in `advance`: the message handed out last may be read until now.
+        if self.head.wrapping_sub(self.published) > self.ring.mask >> 2 {
+            self.published = self.head;
+            // SYNC: credit (release): our reads of the lines before `head` come before this.
+            // SAFETY: the ring's memory is live (`new`).
+            unsafe { (*self.ring.credit).release::<S>(self.head) }
+        }
+        let at = Lines { base: self.ring.lines, at: self.head, mask: self.ring.mask };
+        // SYNC: line (acquire): after it, the whole message is visible.
+        // SAFETY: the ring's memory is live (`new`).
+        let seq = unsafe { (*at.line(0)).seq.acquire::<S>() };
+        (seq == self.head.wrapping_add(1)).then_some(at)
+    }
+
+    /// Steps over the message that `peek` gave.
+    #[inline(always)]
+    pub fn advance(&mut self, lines: u8) {
+        self.head = self.head.wrapping_add(u32::from(lines));
+    }
+
+    /// Looks over the messages that are there, at most `most`: how many, if one of them has high priority; `None` if the next
+    /// one may be taken in order. A message is looked at once.
+    #[inline(always)]
+    pub fn urgent_batch<S: Scope>(&mut self, most: u32) -> Option<u32> {
+        if self.scanned.wrapping_sub(self.head) as i32 > 0 {
+            return None;
+        }
+        let mut at = self.head;
+        let mut urgent = false;
+        let mut count = 0;
+        while count < most {
+            let line = self.ring.lines.wrapping_add((at & self.ring.mask) as usize);
+            // SYNC: line (acquire), as in `peek`.
+            // SAFETY: the ring's memory is live; the line is only read after its sequence was seen.
+            let (kind, lines) = unsafe {
+                if (*line).seq.acquire::<S>() != at.wrapping_add(1) {
+                    break;
+                }
+                (*line).kind_and_lines()
+            };
+            urgent |= kind & crate::message::HIGH_PRIORITY != 0;
+            at = at.wrapping_add(u32::from(lines.max(1)));
+            count += 1;
+        }
+        self.scanned = at;
+        urgent.then_some(count)
+    }
+
+    /// Everything before this position has been taken.
+    pub fn position(&self) -> u32 {
+        self.head
+    }
+}
+
+/// A reply cell: as many lines as the largest message has, written by one worker and read by whoever asked.
+///
+/// # Safety
+/// `base` points to the lines of a cell that the caller alone may write, because the ask that names it is being answered.
+#[inline(always)]
+pub unsafe fn publish_cell<S: Scope>(base: *const Line, sequence: u32, header: &Header, payload: Parcel<'_>) {
+    // SAFETY: contract.
+    unsafe {
+        Lines::flat(base).fill::<S>(header, payload);
+        // SYNC: cell (release): the reply before its sequence.
+        (*base).seq.release::<S>(sequence);
+    }
+}
+
+/// The reply in a cell, once its sequence is the one that the asker gave out.
+///
+/// # Safety
+/// `base` points to the lines of a live cell that the caller holds.
+#[inline(always)]
+pub unsafe fn read_cell<S: Scope>(base: *const Line, sequence: u32) -> Option<Lines> {
+    // SYNC: cell (acquire): after it, the whole reply is visible.
+    // SAFETY: contract.
+    unsafe { ((*base).seq.acquire::<S>() == sequence).then(|| Lines::flat(base)) }
+}
+
+#[cfg(not(target_arch = "nvptx64"))]
+pub use shared::{Closed, SharedProducer};
+
+/// The host's end of a ring that many host threads write into. Claims are read-modify-write, so it is the host's alone: the
+/// device sees only the lines.
+#[cfg(not(target_arch = "nvptx64"))]
+mod shared {
+    #[cfg(not(loom))]
+    use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+    #[cfg(loom)]
+    use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+    use super::*;
+
+    /// The ring takes no more messages.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Closed;
+
+    const CLOSED: u64 = 1 << 63;
+
+    /// Many threads, one ring. A claimed line that is not yet published holds up those behind it, so a producer that is
+    /// descheduled in between delays the ring; that is the price of having one order for all host threads.
+    pub struct SharedProducer {
+        ring: RingMemory,
+        /// Next free position, as a 63-bit count; the top bit closes the ring.
+        tail: AtomicU64,
+        credit: AtomicU32,
+    }
+
+    // SAFETY: the raw pointers name ring memory that is live by `new`'s contract; all access follows the ring's protocol.
+    unsafe impl Send for SharedProducer {}
+    // SAFETY: as above; claims are exclusive by compare-and-swap.
+    unsafe impl Sync for SharedProducer {}
+
+    impl SharedProducer {
+        /// # Safety
+        /// `ring` is live for as long as the producer, zeroed, and has no other producer.
+        pub unsafe fn new(ring: RingMemory) -> Self {
+            Self { ring, tail: AtomicU64::new(0), credit: AtomicU32::new(0) }
+        }
+
+        /// Puts a message in; `Ok(false)` when there is no room for it.
+        ///
+        /// # Errors
+        /// [`Closed`] after [`close`](Self::close).
+        #[inline]
+        pub fn push<S: Scope>(&self, header: &Header, payload: Parcel<'_>) -> Result<bool, Closed> {
+            let lines = u64::from(header.lines);
+            let mut tail = self.tail.load(Ordering::Relaxed);
+            loop {
+                if tail & CLOSED != 0 {
+                    return Err(Closed);
+                }
+                let need = (tail + lines) as u32;
+                let capacity = self.ring.mask + 1;
+                // SYNC: credit (acquire, here or below): the claim may overwrite what the consumer has read.
+                if need.wrapping_sub(self.credit.load(Ordering::Acquire)) > capacity {
+                    // SYNC: credit (acquire); passed on to other producers by the release below.
+                    // SAFETY: the ring's memory is live (`new`).
+                    let credit = unsafe { (*self.ring.credit).acquire::<S>() };
+                    // Another thread may store an older credit over a newer one: that only makes the next one look again.
+                    self.credit.store(credit, Ordering::Release);
+                    if need.wrapping_sub(credit) > capacity {
+                        // A stale `tail` can look full although it is not: only a fresh one may say so.
+                        let fresh = self.tail.load(Ordering::Relaxed);
+                        if fresh == tail {
+                            return Ok(false);
+                        }
+                        tail = fresh;
+                        continue;
+                    }
+                }
+                // Relaxed: the claim orders nothing but itself; the line's sequence publishes the content.
+                match self.tail.compare_exchange_weak(tail, tail + lines, Ordering::Relaxed, Ordering::Relaxed) {
+                    Ok(_) => break,
+                    Err(now) => tail = now,
+                }
+            }
+            let at = Lines { base: self.ring.lines, at: tail as u32, mask: self.ring.mask };
+            // SAFETY: the compare-and-swap gave these lines to this thread, and the credit says they are free.
+            unsafe {
+                at.fill::<S>(header, payload);
+                // SYNC: line (release), as in `Producer::push`.
+                (*at.line(0)).seq.release::<S>((tail as u32).wrapping_add(1));
+            }
+            Ok(true)
+        }
+
+        /// Takes no more messages; the position after the last one that was accepted.
+        pub fn close(&self) -> u32 {
+            self.tail.fetch_or(CLOSED, Ordering::AcqRel) as u32
+        }
+    }
+}

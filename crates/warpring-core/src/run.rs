@@ -1,0 +1,55 @@
+//! THE worker loop. A CPU thread, a lane of the simulator and a lane of a CUDA warp all run this function.
+//!
+//! The leader decides ([`Worker::next`]), all lanes execute what it decided (the module's `begin` or `resume`, in which the
+//! user's handler runs), the leader books the result ([`Worker::settle`]). Between two steps nothing of importance is in
+//! registers: a panic or a fault ends the function, and another thread or block may enter it again on the same worker.
+
+use core::task::Poll;
+
+use crate::error::KernelError;
+use crate::frame::Outcome;
+use crate::module::Module;
+use crate::team::{AnyTeam, Fabric, Team};
+use crate::worker::{Step, Worker};
+
+/// Runs a worker until it is stopped.
+///
+/// # Safety
+/// `worker` is initialised for `M`'s module and this fabric; all lanes of `team`, and nobody else, are in this function for it.
+pub unsafe fn run<M: Module, F: Fabric>(worker: *mut Worker, team: F::Team)
+where
+    AnyTeam: From<F::Team>,
+{
+    // SAFETY: the contract of this function: the leader has the scheduler to itself inside `lead`, and each lane its own part
+    // of a frame between.
+    unsafe {
+        if !team.lead(|| (*worker).prepared) {
+            Worker::prepare(worker, team.rank(), team.into());
+            team.lead(|| (*worker).prepared = true);
+        }
+        loop {
+            let (frame, poll) = match team.lead(|| (*worker).next::<F>()) {
+                Step::Begin { frame, request, lines } => {
+                    let lane = Worker::lane(worker, frame, team.rank());
+                    let poll = M::begin((*frame).kind, Worker::op(frame), &lane, request, lines);
+                    (frame, poll.unwrap_or(Poll::Ready(Outcome::refused(KernelError::Malformed))))
+                }
+                Step::Resume { frame } => {
+                    let lane = Worker::lane(worker, frame, team.rank());
+                    (frame, M::resume((*frame).kind, Worker::op(frame), &lane))
+                }
+                Step::Again => continue,
+                Step::Idle => {
+                    team.lead(|| (*worker).idle());
+                    continue;
+                }
+                Step::Exit => return,
+            };
+            let ended = match poll {
+                Poll::Ready(outcome) => Some(outcome),
+                Poll::Pending => None,
+            };
+            team.lead(|| (*worker).settle::<F>(frame, ended));
+        }
+    }
+}

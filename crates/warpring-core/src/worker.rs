@@ -1,0 +1,616 @@
+//! A worker's scheduler: what to run next. Sequential code that only the leader executes, over memory that outlives the
+//! thread (or block) which executes it, so that a worker that died can be taken over by another.
+//!
+//! `worker/post.rs` moves messages, `worker/life.rs` starts and ends actors.
+
+mod life;
+mod post;
+
+pub use life::{Adopt, CONTROL_ADOPT, CONTROL_PROBE, CONTROL_STOP, Report};
+pub(crate) use post::{Send, Sent};
+
+use core::ptr;
+
+use crate::context::RingContext;
+use crate::error::KernelError;
+use crate::frame::{Frame, NONE, OP_HANDLE, OP_INITIALIZE, OP_SHUTDOWN, Outcome, Waiting};
+use crate::layout;
+use crate::mailbox::{Actor, Nodes};
+use crate::message::{Header, Kind};
+use crate::module::{Lane, ModuleTable, Op};
+use crate::ring::{Consumer, Line, Lines, Producer};
+use crate::scoped::Word32;
+use crate::team::{AnyTeam, Fabric};
+
+/// Exclusive connections that host threads may open, besides the ingress ring that all share.
+pub const MAX_PORTS: usize = 32;
+/// Ready actors and resumable frames served before the rings are looked at again.
+const LOCAL_BUDGET: u32 = 32;
+/// Messages looked over for priority at once.
+const SCAN: u32 = 16;
+/// Steps between two looks at the clock while busy; a power of two.
+const TICK_STEPS: u32 = 64;
+
+/// What the leader decided; the same value goes to all lanes.
+#[derive(Clone, Copy)]
+pub(crate) enum Step {
+    /// Start a handler or hook with this request.
+    Begin { frame: *mut Frame, request: Lines, lines: u8 },
+    /// Go on with a suspended frame.
+    Resume { frame: *mut Frame },
+    /// Something was done; ask again.
+    Again,
+    /// Nothing to do.
+    Idle,
+    /// The worker has stopped.
+    Exit,
+}
+
+/// The rings to and from one other worker.
+#[repr(C, align(64))]
+pub struct Peer {
+    /// Our messages to it.
+    pub requests_out: Producer,
+    /// Our replies to it. A ring of its own: replies are always taken, so full request rings can never block them.
+    pub replies_out: Producer,
+    /// Its messages to us.
+    pub requests_in: Consumer,
+    /// Its replies to us.
+    pub replies_in: Consumer,
+    /// Not 0 while it sleeps.
+    pub parked: *const Word32,
+}
+
+/// What a worker needs from the host it runs beside. On the device there is none of this.
+#[derive(Clone, Copy)]
+pub struct Hooks {
+    /// Passed to each function.
+    pub data: *const (),
+    /// Nanoseconds since the runtime was built.
+    pub now: unsafe fn(*const ()) -> u64,
+    /// Nothing to do, for the `n`th time in a row on this worker: spin, or sleep until something comes.
+    pub idle: unsafe fn(*const (), worker: u32, rounds: u32, next_wake: u64),
+    /// A worker sleeps and has a message.
+    pub wake_worker: unsafe fn(*const (), worker: u32),
+    /// Somebody sleeps who waits for the reply in this cell.
+    pub wake_cell: unsafe fn(*const (), cell: u32),
+    /// A message that wanted no reply was not handled.
+    pub dead_letter: unsafe fn(*const (), header: &Header, message: Lines, reason: KernelError),
+}
+
+/// A pool or list of frames, by index.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct List {
+    head: u32,
+    tail: u32,
+}
+
+/// What has happened on a worker since it was started.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct Counters {
+    /// Messages taken from rings or sent locally that a handler ended.
+    pub handled: u64,
+    /// Requests pushed to other workers.
+    pub sent: u64,
+    /// Requests taken from other workers.
+    pub received: u64,
+    /// Replies that came too late for whoever asked.
+    pub late: u64,
+    /// Messages refused.
+    pub refused: u64,
+    /// Handlers that panicked.
+    pub panics: u64,
+    /// Handlers that were suspended.
+    pub suspended: u64,
+}
+
+/// Everything a worker knows.
+#[repr(C)]
+pub struct Worker {
+    pub(crate) index: u32,
+    pub(crate) workers: u32,
+    pub(crate) lanes: u32,
+    pub(crate) steps: u32,
+
+    pub(crate) resumable: List,
+    pub(crate) ready: List,
+    pub(crate) flushing: List,
+    pub(crate) local_run: u32,
+    pub(crate) idle_rounds: u32,
+
+    pub(crate) actors: *mut Actor,
+    pub(crate) actor_capacity: u32,
+    pub(crate) actors_used: u32,
+
+    pub(crate) nodes: Nodes,
+    pub(crate) frames: *mut Frame,
+    pub(crate) frame_count: u32,
+    pub(crate) frame_free: u32,
+    pub(crate) frames_used: u32,
+    pub(crate) lane_memory: *mut u8,
+    pub(crate) lane_bytes: u32,
+
+    pub(crate) peers: *mut Peer,
+    pub(crate) inlets: *mut Consumer,
+    pub(crate) open_ports: *const Word32,
+    pub(crate) poll_next: u32,
+    /// Messages taken in a row from the ring at `poll_next`.
+    pub(crate) stay: u32,
+
+    pub(crate) cells: *mut Line,
+    pub(crate) cell_lines: u32,
+    pub(crate) cell_parked: *const Word32,
+
+    pub(crate) now: u64,
+    pub(crate) next_wake: u64,
+    pub(crate) ask_limit: u64,
+    pub(crate) hooks: Hooks,
+    pub(crate) module: *const ModuleTable,
+
+    pub(crate) life: life::Life,
+    pub(crate) counters: Counters,
+    /// The frame that runs now; what a panic takes down.
+    pub(crate) current: u32,
+    pub(crate) prepared: bool,
+}
+
+/// The memory and the limits of a worker; the backend allocates it all before the worker starts.
+#[derive(Clone, Copy)]
+pub struct WorkerMemory {
+    /// This worker's number.
+    pub index: u32,
+    /// How many there are.
+    pub workers: u32,
+    /// Lanes of its team.
+    pub lanes: u32,
+    /// `actor_capacity` zeroed slots.
+    pub actors: *mut Actor,
+    /// Most actors on this worker.
+    pub actor_capacity: u32,
+    /// `node_count` nodes of `max_lines` lines.
+    pub nodes: *mut Line,
+    /// Messages that may wait in mailboxes.
+    pub node_count: u32,
+    /// `frame_count` frames.
+    pub frames: *mut Frame,
+    /// Handlers that may be suspended.
+    pub frame_count: u32,
+    /// `frame_count * max_lines` lines.
+    pub frame_lines: *mut Line,
+    /// `frame_count * lanes * lane_bytes(module)` bytes, aligned to 64.
+    pub lane_memory: *mut u8,
+    /// One per worker; the entry for this worker itself is not used.
+    pub peers: *mut Peer,
+    /// `1 + MAX_PORTS` consumers: the shared ingress ring, then the ports.
+    pub inlets: *mut Consumer,
+    /// A bit for each port that was ever opened.
+    pub open_ports: *const Word32,
+    /// Reply cells of the host, `max_lines` lines each.
+    pub cells: *mut Line,
+    /// One word per cell: not 0 while somebody sleeps on it.
+    pub cell_parked: *const Word32,
+    /// Deadline of an ask that names none, in nanoseconds.
+    pub ask_limit: u64,
+    /// The host.
+    pub hooks: Hooks,
+    /// The module whose actors it runs.
+    pub module: *const ModuleTable,
+}
+
+/// Bytes of one lane of a frame: context and future.
+pub const fn lane_bytes(future_bytes: usize) -> usize {
+    layout::round_up(CONTEXT_BYTES + future_bytes, 64)
+}
+const CONTEXT_BYTES: usize = layout::round_up(size_of::<RingContext<'static>>(), 16);
+
+impl List {
+    const EMPTY: Self = Self { head: NONE, tail: NONE };
+    #[inline(always)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.head == NONE
+    }
+}
+
+impl Worker {
+    /// Builds a worker in `at`.
+    ///
+    /// # Safety
+    /// All pointers of `memory` are live, exclusive to this worker where it writes, of the stated sizes, and stay so until the
+    /// worker has ended.
+    pub unsafe fn init(at: *mut Self, memory: &WorkerMemory) {
+        // SAFETY: the module outlives the worker (contract).
+        let module = unsafe { &*memory.module };
+        let lane_bytes = lane_bytes(module.future_bytes) as u32;
+        for index in 0..memory.frame_count {
+            // SAFETY: `frame_count` frames and `frame_count * max_lines` lines (contract).
+            unsafe {
+                memory.frames.add(index as usize).write(Frame {
+                    state: ptr::null_mut(),
+                    state_bytes: 0,
+                    actor: NONE,
+                    request: Header::default(),
+                    asks: 0,
+                    wake_at: u64::MAX,
+                    next: if index + 1 < memory.frame_count { index + 1 } else { NONE },
+                    peer: 0,
+                    kind: 0,
+                    op: OP_HANDLE,
+                    waiting: Waiting::Nothing,
+                    answered: false,
+                    timed_out: false,
+                    in_use: false,
+                    index,
+                    outcome: Outcome::failed(KernelError::Stopped),
+                    buffer: memory.frame_lines.add(index as usize * module.max_lines),
+                });
+            }
+        }
+        // SAFETY: `at` is the caller's; the nodes are as many as stated (contract).
+        unsafe {
+            at.write(Self {
+                index: memory.index,
+                workers: memory.workers,
+                lanes: memory.lanes,
+                steps: 0,
+                resumable: List::EMPTY,
+                ready: List::EMPTY,
+                flushing: List::EMPTY,
+                local_run: 0,
+                idle_rounds: 0,
+                actors: memory.actors,
+                actor_capacity: memory.actor_capacity,
+                actors_used: 0,
+                nodes: Nodes::new(memory.nodes, module.max_lines as u32, memory.node_count),
+                frames: memory.frames,
+                frame_count: memory.frame_count,
+                frame_free: if memory.frame_count == 0 { NONE } else { 0 },
+                frames_used: 0,
+                lane_memory: memory.lane_memory,
+                lane_bytes,
+                peers: memory.peers,
+                inlets: memory.inlets,
+                open_ports: memory.open_ports,
+                poll_next: 0,
+                stay: 0,
+                cells: memory.cells,
+                cell_lines: module.max_lines as u32,
+                cell_parked: memory.cell_parked,
+                now: 0,
+                next_wake: u64::MAX,
+                ask_limit: memory.ask_limit,
+                hooks: memory.hooks,
+                module: memory.module,
+                life: life::Life::default(),
+                counters: Counters::default(),
+                current: NONE,
+                prepared: false,
+            });
+        }
+    }
+
+    /// Gives each lane of each frame its context. Once, before the first step.
+    ///
+    /// # Safety
+    /// `worker` is initialised, and each lane of its team calls this with its own rank.
+    pub(crate) unsafe fn prepare(worker: *mut Self, rank: u32, team: AnyTeam) {
+        // SAFETY: the lane's memory is the lane's own (contract of `init`).
+        unsafe {
+            for index in 0..(*worker).frame_count {
+                let frame = (*worker).frames.add(index as usize);
+                let lane = Self::lane(worker, frame, rank);
+                lane.ctx.write(RingContext::new(worker, frame, team));
+            }
+        }
+    }
+
+    /// One lane's part of a frame.
+    ///
+    /// # Safety
+    /// `frame` is one of the worker's, `rank` below its lanes.
+    #[inline(always)]
+    pub(crate) unsafe fn lane(worker: *mut Self, frame: *mut Frame, rank: u32) -> Lane {
+        // SAFETY: contract.
+        unsafe {
+            let number = (*frame).index * (*worker).lanes + rank;
+            let at = (*worker).lane_memory.add(number as usize * (*worker).lane_bytes as usize);
+            Lane {
+                state: (*frame).state,
+                ctx: at.cast(),
+                future: at.add(CONTEXT_BYTES),
+                rest: (*frame).buffer.cast(),
+            }
+        }
+    }
+
+    /// The clock, in nanoseconds since the runtime was built.
+    #[inline(always)]
+    pub(crate) fn clock(&self) -> u64 {
+        #[cfg(target_arch = "nvptx64")]
+        {
+            crate::team::nv::clock_ns()
+        }
+        #[cfg(not(target_arch = "nvptx64"))]
+        {
+            // SAFETY: the hooks outlive the worker (contract of `init`).
+            unsafe { (self.hooks.now)(self.hooks.data) }
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn actor(&self, slot: u32) -> *mut Actor {
+        debug_assert!(slot < self.actor_capacity);
+        self.actors.wrapping_add(slot as usize)
+    }
+
+    #[inline(always)]
+    pub(crate) fn frame(&self, index: u32) -> *mut Frame {
+        debug_assert!(index < self.frame_count);
+        self.frames.wrapping_add(index as usize)
+    }
+
+    /// What to do next.
+    #[inline(always)]
+    pub(crate) fn next<F: Fabric>(&mut self) -> Step {
+        self.steps = self.steps.wrapping_add(1);
+        if self.steps & (TICK_STEPS - 1) == 0 {
+            self.tick();
+        }
+        if self.local_run < LOCAL_BUDGET {
+            self.local_run += 1;
+            if let Some(step) = self.next_local() {
+                return step;
+            }
+        }
+        self.local_run = 0;
+        self.take_replies::<F>();
+        if !self.flushing.is_empty() {
+            self.flush::<F>();
+        }
+        if let Some(step) = self.next_local() {
+            return step;
+        }
+        if self.life.busy() {
+            return self.live::<F>();
+        }
+        self.take_request::<F>()
+    }
+
+    /// A suspended frame that can go on, or an actor that has mail.
+    #[inline(always)]
+    fn next_local(&mut self) -> Option<Step> {
+        if let Some(frame) = self.pop_frame_resumable() {
+            return Some(self.resume(frame));
+        }
+        if self.ready.is_empty() || self.frame_free == NONE {
+            return None;
+        }
+        let slot = self.ready.head;
+        let actor = self.actor(slot);
+        // SAFETY: the actor is this worker's, and only the leader is here.
+        unsafe {
+            self.ready.head = (*actor).next;
+            (*actor).ready = false;
+            let request = (*actor).pop(&mut self.nodes)?;
+            let header = request.header();
+            Some(self.begin(slot, OP_HANDLE, header, request))
+        }
+    }
+
+    #[inline(always)]
+    fn resume(&mut self, frame: u32) -> Step {
+        self.current = frame;
+        Step::Resume { frame: self.frame(frame) }
+    }
+
+    /// Gives `slot` a frame and starts it. There is a free frame.
+    #[inline(always)]
+    pub(crate) fn begin(&mut self, slot: u32, op: u8, header: Header, request: Lines) -> Step {
+        let index = self.frame_free;
+        let (frame, actor) = (self.frame(index), self.actor(slot));
+        // SAFETY: a free frame is the scheduler's, the actor is this worker's.
+        unsafe {
+            self.frame_free = (*frame).next;
+            self.frames_used += 1;
+            (*frame).state = (*actor).state;
+            (*frame).state_bytes = (*actor).state_bytes;
+            (*frame).actor = slot;
+            (*frame).kind = (*actor).kind;
+            (*frame).request = header;
+            (*frame).op = op;
+            (*frame).waiting = Waiting::Nothing;
+            (*frame).answered = false;
+            (*frame).timed_out = false;
+            (*frame).in_use = true;
+            (*actor).frame = index;
+        }
+        self.current = index;
+        Step::Begin { frame, request, lines: header.lines }
+    }
+
+    /// Books the result of a step on a frame.
+    #[inline(always)]
+    pub(crate) fn settle<F: Fabric>(&mut self, frame: *mut Frame, ended: Option<Outcome>) {
+        self.current = NONE;
+        match ended {
+            Some(outcome) => self.complete::<F>(frame, outcome),
+            None => self.suspend(frame),
+        }
+    }
+
+    /// A handler awaits something: put its frame where it will be found.
+    fn suspend(&mut self, frame: *mut Frame) {
+        // SAFETY: the frame is this worker's.
+        unsafe {
+            let index = (*frame).index;
+            self.counters.suspended += 1;
+            match (*frame).waiting {
+                // It awaits something that is none of ours (`yield`), or what it waited for came while it ran.
+                Waiting::Nothing => self.push_resumable(index),
+                Waiting::Room | Waiting::Flush => self.push_flushing(index),
+                Waiting::Reply | Waiting::Time => self.next_wake = self.next_wake.min((*frame).wake_at),
+            }
+        }
+    }
+
+    /// A handler or hook ended: reply, free the actor, free the frame.
+    #[inline(always)]
+    fn complete<F: Fabric>(&mut self, frame: *mut Frame, outcome: Outcome) {
+        // SAFETY: the frame and its actor are this worker's.
+        unsafe {
+            let slot = (*frame).actor;
+            let actor = self.actor(slot);
+            (*actor).frame = NONE;
+            match (*frame).op {
+                OP_HANDLE => {
+                    (*actor).handled = (*actor).handled.wrapping_add(1);
+                    self.counters.handled += 1;
+                }
+                OP_INITIALIZE => self.initialized(slot, &outcome),
+                _ => self.shut_down(slot),
+            }
+            if (*actor).waiting > 0 {
+                self.push_ready(slot);
+            }
+            if (*frame).op == OP_HANDLE && (*frame).request.kind() == Kind::Ask as u8 {
+                let rest = (*frame).buffer.cast::<u64>();
+                if !self.reply::<F>(&(*frame).request, &outcome, rest) {
+                    (*frame).outcome = outcome;
+                    (*frame).waiting = Waiting::Flush;
+                    self.push_flushing((*frame).index);
+                    return;
+                }
+            }
+            self.free_frame((*frame).index);
+        }
+    }
+
+    #[inline(always)]
+    fn free_frame(&mut self, index: u32) {
+        let frame = self.frame(index);
+        // SAFETY: the frame is this worker's and nobody runs it.
+        unsafe {
+            (*frame).in_use = false;
+            (*frame).waiting = Waiting::Nothing;
+            (*frame).next = self.frame_free;
+        }
+        self.frame_free = index;
+        self.frames_used -= 1;
+    }
+
+    /// Looks at the clock and wakes frames whose time has come.
+    pub(crate) fn tick(&mut self) {
+        self.now = self.clock();
+        if self.now < self.next_wake {
+            return;
+        }
+        self.next_wake = u64::MAX;
+        for index in 0..self.frame_count {
+            let frame = self.frame(index);
+            // SAFETY: the frame is this worker's.
+            unsafe {
+                if !(*frame).in_use || !matches!((*frame).waiting, Waiting::Reply | Waiting::Time) {
+                    continue;
+                }
+                if (*frame).wake_at <= self.now {
+                    (*frame).waiting = Waiting::Nothing;
+                    (*frame).timed_out = true;
+                    self.push_resumable(index);
+                } else {
+                    self.next_wake = self.next_wake.min((*frame).wake_at);
+                }
+            }
+        }
+    }
+
+    /// Nothing to do: let the host decide whether to spin or sleep.
+    #[inline(always)]
+    pub(crate) fn idle(&mut self) {
+        self.idle_rounds = self.idle_rounds.wrapping_add(1);
+        #[cfg(not(target_arch = "nvptx64"))]
+        if self.idle_rounds & 63 == 0 {
+            // SAFETY: the hooks outlive the worker (contract of `init`).
+            unsafe { (self.hooks.idle)(self.hooks.data, self.index, self.idle_rounds, self.next_wake) }
+            self.tick();
+        }
+        #[cfg(target_arch = "nvptx64")]
+        if self.idle_rounds & 63 == 0 {
+            self.tick();
+        }
+    }
+
+    #[inline(always)]
+    fn push_ready(&mut self, slot: u32) {
+        let actor = self.actor(slot);
+        // SAFETY: the actor is this worker's.
+        unsafe {
+            if (*actor).ready {
+                return;
+            }
+            (*actor).ready = true;
+            (*actor).next = NONE;
+            if self.ready.head == NONE {
+                self.ready.head = slot;
+            } else {
+                (*self.actor(self.ready.tail)).next = slot;
+            }
+        }
+        self.ready.tail = slot;
+    }
+
+    #[inline(always)]
+    pub(crate) fn push_resumable(&mut self, index: u32) {
+        let mut list = self.resumable;
+        self.push_frame(&mut list, index);
+        self.resumable = list;
+    }
+
+    fn push_flushing(&mut self, index: u32) {
+        let mut list = self.flushing;
+        self.push_frame(&mut list, index);
+        self.flushing = list;
+    }
+
+    #[inline(always)]
+    fn push_frame(&mut self, list: &mut List, index: u32) {
+        // SAFETY: frames are this worker's, and a frame is in one list at most.
+        unsafe {
+            (*self.frame(index)).next = NONE;
+            if list.head == NONE {
+                list.head = index;
+            } else {
+                (*self.frame(list.tail)).next = index;
+            }
+        }
+        list.tail = index;
+    }
+
+    #[inline(always)]
+    fn pop_frame_resumable(&mut self) -> Option<u32> {
+        let index = self.resumable.head;
+        if index == NONE {
+            return None;
+        }
+        // SAFETY: a listed frame is this worker's.
+        self.resumable.head = unsafe { (*self.frame(index)).next };
+        Some(index)
+    }
+
+    /// The op of a frame, as a module wants it.
+    ///
+    /// # Safety
+    /// `frame` is one of the worker's.
+    #[inline(always)]
+    pub(crate) unsafe fn op(frame: *const Frame) -> Op {
+        // SAFETY: contract.
+        unsafe {
+            match (*frame).op {
+                OP_INITIALIZE => Op::Initialize,
+                OP_SHUTDOWN => Op::Shutdown,
+                _ => Op::Handle((*frame).request.tag),
+            }
+        }
+    }
+}
+

@@ -1,0 +1,425 @@
+//! Actors come and go: adoption with `initialize`, `shutdown`, probes, and what is left after a panic.
+
+use super::{Counters, Step, Worker};
+use crate::error::KernelError;
+use crate::frame::{Frame, NONE, OP_HANDLE, OP_INITIALIZE, OP_SHUTDOWN, Outcome};
+use crate::mailbox::{Actor, Queue, Status};
+use crate::message::{Header, Kind, Malformed, RingMessage, encode, lines_for};
+use crate::module::KindTable;
+use crate::ring::{Consumer, Lines, publish_cell};
+use crate::scoped::System;
+use crate::team::Fabric;
+
+/// Control operation: take in actors.
+pub const CONTROL_ADOPT: u16 = 1;
+/// Control operation: say what is going on.
+pub const CONTROL_PROBE: u16 = 2;
+/// Control operation: run every `shutdown`, then end.
+pub const CONTROL_STOP: u16 = 3;
+
+/// Slots that one step fills, so that a large launch does not hold up messages for long.
+const ADOPT_CHUNK: u32 = 1024;
+/// Slots that one step looks through for actors to shut down.
+const STOP_CHUNK: u32 = 4096;
+
+/// A launch, as a worker sees it: `count` actors from slot `slot` on, their values side by side in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Adopt {
+    /// First slot.
+    pub slot: u32,
+    /// How many.
+    pub count: u32,
+    /// Address of the first value.
+    pub state: u64,
+    /// Bytes from one value to the next.
+    pub stride: u32,
+    /// Kind, as in the module.
+    pub kind: u16,
+    /// Messages that each mailbox holds.
+    pub capacity: u16,
+    /// Generation of the slots.
+    pub generation: u16,
+}
+
+impl RingMessage for Adopt {
+    const SIZE: usize = 32;
+    const ALIGN: usize = 8;
+    const FINGERPRINT: u64 = 1;
+    fn encode(&self, out: &mut [u8]) {
+        [
+            u64::from(self.slot) | u64::from(self.count) << 32,
+            self.state,
+            u64::from(self.stride),
+            u64::from(self.kind) | u64::from(self.capacity) << 16 | u64::from(self.generation) << 32,
+        ]
+        .encode(out)
+    }
+    fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let w = <[u64; 4]>::decode(bytes)?;
+        Ok(Self {
+            slot: w[0] as u32,
+            count: (w[0] >> 32) as u32,
+            state: w[1],
+            stride: w[2] as u32,
+            kind: w[3] as u16,
+            capacity: (w[3] >> 16) as u16,
+            generation: (w[3] >> 32) as u16,
+        })
+    }
+}
+
+/// The answer to a probe: a worker's counters, and what it still has to do.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Report {
+    /// Since the start.
+    pub counters: Counters,
+    /// Frames in use: handlers that run or are suspended, and replies that wait for room.
+    pub frames: u32,
+    /// Messages in mailboxes.
+    pub waiting: u32,
+}
+
+impl RingMessage for Report {
+    const SIZE: usize = 64;
+    const ALIGN: usize = 8;
+    const FINGERPRINT: u64 = 2;
+    fn encode(&self, out: &mut [u8]) {
+        let c = &self.counters;
+        [c.handled, c.sent, c.received, c.late, c.refused, c.panics, c.suspended, u64::from(self.frames) | u64::from(self.waiting) << 32]
+            .encode(out)
+    }
+    fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let [handled, sent, received, late, refused, panics, suspended, now] = <[u64; 8]>::decode(bytes)?;
+        let counters = Counters { handled, sent, received, late, refused, panics, suspended };
+        Ok(Self { counters, frames: now as u32, waiting: (now >> 32) as u32 })
+    }
+}
+
+/// A launch or a stop in progress.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub(crate) struct Life {
+    phase: Phase,
+    adopt: Adopt,
+    /// Slots done, in an adoption; slots looked at, in a stop.
+    next: u32,
+    /// Hooks that run now.
+    pending: u32,
+    error: Option<KernelError>,
+    request: Header,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+enum Phase {
+    #[default]
+    Normal,
+    Adopting,
+    Stopping,
+    Stopped,
+}
+
+impl Life {
+    #[inline(always)]
+    pub(super) fn busy(&self) -> bool {
+        self.phase != Phase::Normal
+    }
+}
+
+impl Worker {
+    /// A control message at the head of `ring`. `None`: it has to wait, because another one is being carried out.
+    #[cold]
+    pub(super) fn control(&mut self, ring: &mut Consumer, header: Header, lines: Lines) -> Option<Step> {
+        if self.life.busy() {
+            return None;
+        }
+        match header.tag {
+            CONTROL_ADOPT => {
+                // SAFETY: `peek` acquired the lines.
+                let adopt = unsafe { lines.decode::<Adopt>(header.lines) };
+                match adopt {
+                    Ok(adopt) if self.fits(&adopt) => {
+                        self.life = Life { phase: Phase::Adopting, adopt, next: 0, pending: 0, error: None, request: header };
+                        self.actors_used = self.actors_used.max(adopt.slot + adopt.count);
+                    }
+                    _ => self.answer_control(&header, Outcome::refused(KernelError::Malformed), &()),
+                }
+            }
+            CONTROL_PROBE => {
+                let report = Report { counters: self.counters, frames: self.frames_used, waiting: self.nodes.used };
+                self.answer_control(&header, Outcome::failed(KernelError::Malformed), &report);
+            }
+            CONTROL_STOP => {
+                self.life = Life { phase: Phase::Stopping, next: 0, pending: 0, error: None, request: header, adopt: Adopt::default() };
+            }
+            _ => self.answer_control(&header, Outcome::refused(KernelError::Malformed), &()),
+        }
+        ring.advance(header.lines);
+        Some(Step::Again)
+    }
+
+    fn fits(&self, adopt: &Adopt) -> bool {
+        // SAFETY: the module outlives the worker.
+        let kinds = unsafe { (&*self.module).kinds.len() };
+        usize::from(adopt.kind) < kinds && adopt.slot.checked_add(adopt.count).is_some_and(|end| end <= self.actor_capacity)
+    }
+
+    /// Answers a control message with a value (if `outcome` is no refusal), and wakes whoever waits.
+    fn answer_control<R: RingMessage>(&mut self, request: &Header, outcome: Outcome, value: &R) {
+        encode(value, |parcel| {
+            let refused = outcome.kind == Kind::Refused;
+            let header = Header {
+                kind: if refused { Kind::Refused as u8 } else { Kind::Reply as u8 },
+                lines: lines_for(R::SIZE) as u8,
+                tag: outcome.code,
+                sender: outcome.detail,
+                correlation: request.correlation,
+                ..Header::default()
+            };
+            // SAFETY: the host holds the cell for this request until it is answered; its lines hold the largest message of the
+            // module, and a report (see `ModuleTable::max_lines`).
+            unsafe {
+                let cell = self.cells.add(request.correlation as usize * self.cell_lines as usize);
+                publish_cell::<System>(cell, request.sender, &header, parcel);
+                #[cfg(not(target_arch = "nvptx64"))]
+                (self.hooks.wake_cell)(self.hooks.data, request.correlation);
+            }
+        });
+    }
+
+    /// One step of a launch or a stop; other work goes on between the steps.
+    #[cold]
+    pub(super) fn live<F: Fabric>(&mut self) -> Step {
+        let step = match self.life.phase {
+            Phase::Normal => return Step::Idle,
+            Phase::Adopting => self.adopt_some(),
+            Phase::Stopping => self.stop_some(),
+            Phase::Stopped => return Step::Exit,
+        };
+        match step {
+            // Waiting for hooks that are suspended: serve the rings meanwhile.
+            Step::Idle => self.take_request::<F>(),
+            step => step,
+        }
+    }
+
+    fn kind_table(&self, kind: u16) -> &KindTable {
+        // SAFETY: the module outlives the worker; `fits` checked the kind.
+        unsafe { &(&(*self.module).kinds)[usize::from(kind)] }
+    }
+
+    fn adopt_some(&mut self) -> Step {
+        let Adopt { slot, count, state, stride, kind, capacity, generation } = self.life.adopt;
+        let table = self.kind_table(kind);
+        let (bytes, has_initialize) = (table.bytes, table.has_initialize);
+        let mut filled = 0;
+        while self.life.next < count && filled < ADOPT_CHUNK {
+            if has_initialize && self.frame_free == NONE {
+                break;
+            }
+            let number = self.life.next;
+            let at = slot + number;
+            let actor = Actor {
+                state: (state as usize + number as usize * stride as usize) as *mut u8,
+                high: Queue::EMPTY,
+                normal: Queue::EMPTY,
+                kind,
+                generation,
+                frame: NONE,
+                next: NONE,
+                waiting: 0,
+                capacity,
+                handled: 0,
+                state_bytes: bytes,
+                status: if has_initialize { Status::Starting } else { Status::Running },
+                ready: false,
+                streak: 0,
+            };
+            // SAFETY: `fits` checked the slots, and nobody lives there.
+            unsafe { self.actor(at).write(actor) }
+            self.life.next += 1;
+            filled += 1;
+            if has_initialize {
+                self.life.pending += 1;
+                return self.begin(at, OP_INITIALIZE, Header { kind: Kind::Control as u8, lines: 1, ..Header::default() }, self.nothing());
+            }
+        }
+        if self.life.next == count && self.life.pending == 0 {
+            let request = self.life.request;
+            let outcome = match self.life.error {
+                None => Outcome::failed(KernelError::Malformed),
+                Some(error) => Outcome::refused(error),
+            };
+            self.life.phase = Phase::Normal;
+            self.answer_control(&request, outcome, &());
+            return Step::Again;
+        }
+        if filled > 0 { Step::Again } else { Step::Idle }
+    }
+
+    /// The request of a hook: hooks have none, and nothing reads it.
+    fn nothing(&self) -> Lines {
+        // SAFETY: any live line will do; hooks read no request.
+        unsafe { Lines::flat((*self.frame(0)).buffer) }
+    }
+
+    fn stop_some(&mut self) -> Step {
+        let mut looked = 0;
+        while self.life.next < self.actors_used && looked < STOP_CHUNK {
+            let slot = self.life.next;
+            let actor = self.actor(slot);
+            // SAFETY: the slot is in range.
+            unsafe {
+                if matches!((*actor).status, Status::Running) && self.kind_table((*actor).kind).has_shutdown {
+                    if (*actor).frame != NONE {
+                        // Its handler is suspended and the drain gave up on it: `shutdown` runs after it, never beside it.
+                        self.life.next += 1;
+                        continue;
+                    }
+                    if self.frame_free == NONE {
+                        break;
+                    }
+                    (*actor).status = Status::Stopped;
+                    self.life.next += 1;
+                    self.life.pending += 1;
+                    return self.begin(slot, OP_SHUTDOWN, Header { kind: Kind::Control as u8, lines: 1, ..Header::default() }, self.nothing());
+                }
+                if (*actor).status == Status::Running {
+                    (*actor).status = Status::Stopped;
+                }
+            }
+            self.life.next += 1;
+            looked += 1;
+        }
+        if self.life.next >= self.actors_used && self.life.pending == 0 {
+            self.life.phase = Phase::Stopped;
+            return Step::Exit;
+        }
+        if looked > 0 { Step::Again } else { Step::Idle }
+    }
+
+    /// `initialize` of an actor ended.
+    pub(super) fn initialized(&mut self, slot: u32, outcome: &Outcome) {
+        let actor = self.actor(slot);
+        let error = (outcome.kind != Kind::Reply).then(|| KernelError::from_parts(outcome.code, outcome.detail));
+        // SAFETY: the slot is this worker's.
+        unsafe { (*actor).status = if error.is_some() { Status::Failed } else { Status::Running } }
+        self.life.pending -= 1;
+        if self.life.error.is_none() {
+            self.life.error = error;
+        }
+    }
+
+    /// `shutdown` of an actor ended.
+    pub(super) fn shut_down(&mut self, _slot: u32) {
+        self.life.pending -= 1;
+    }
+
+    /// Takes over after a panic: the actor whose handler ran is failed, its message is answered, what waits for it is refused.
+    /// Returns the actor's slot, or `None` if no handler ran, in which case the panic is the scheduler's own.
+    ///
+    /// # Safety
+    /// Nobody runs the worker.
+    pub unsafe fn recover<F: Fabric>(&mut self, line: u32) -> Option<u32> {
+        let index = core::mem::replace(&mut self.current, NONE);
+        if index == NONE {
+            return None;
+        }
+        let frame: *mut Frame = self.frame(index);
+        self.counters.panics += 1;
+        // SAFETY: the frame and its actor are this worker's, and nobody runs it. The future is not dropped: its values were, by
+        // the unwinding.
+        let slot = unsafe {
+            let slot = (*frame).actor;
+            if (*frame).op == OP_HANDLE {
+                (*self.actor(slot)).status = Status::Failed;
+            }
+            self.complete::<F>(frame, Outcome::failed(KernelError::Panicked { line }));
+            slot
+        };
+        self.empty_mailbox::<F>(slot, KernelError::Stopped);
+        Some(slot)
+    }
+
+    /// Refuses every message that waits for an actor.
+    fn empty_mailbox<F: Fabric>(&mut self, slot: u32, error: KernelError) {
+        let actor = self.actor(slot);
+        // SAFETY: the slot is this worker's.
+        unsafe {
+            while let Some(lines) = (*actor).pop(&mut self.nodes) {
+                let header = lines.header();
+                while !self.refuse::<F>(&header, lines, error) {
+                    // The reply ring is full; its reader never waits for anything of ours, so it will have room.
+                    self.take_replies::<F>();
+                    core::hint::spin_loop();
+                }
+            }
+        }
+    }
+
+    /// After the end: refuses everything that was accepted and will not be handled any more, and answers the stop.
+    ///
+    /// # Safety
+    /// Nobody runs this worker; the other workers have ended too or still take replies.
+    pub unsafe fn finish<F: Fabric>(&mut self) {
+        for slot in 0..self.actors_used {
+            // SAFETY: the slot is in range.
+            if unsafe { (*self.actor(slot)).waiting } > 0 {
+                self.empty_mailbox::<F>(slot, KernelError::Stopped);
+            }
+        }
+        for index in 0..self.frame_count {
+            let frame = self.frame(index);
+            // SAFETY: the frame is this worker's.
+            unsafe {
+                if (*frame).in_use && (*frame).op == OP_HANDLE {
+                    let request = (*frame).request;
+                    if request.kind() == Kind::Ask as u8 {
+                        self.reply::<F>(&request, &Outcome::failed(KernelError::Stopped), core::ptr::null());
+                    } else {
+                        self.refuse::<F>(&request, self.nothing(), KernelError::Stopped);
+                    }
+                }
+            }
+        }
+        if self.life.request.kind() == Kind::Control as u8 && self.life.phase == Phase::Stopped {
+            let request = self.life.request;
+            self.life.request = Header::default();
+            self.answer_control(&request, Outcome::failed(KernelError::Malformed), &());
+        }
+    }
+
+    /// Refuses what is still in the host's rings. `until` is the position that the shared ring was closed at.
+    ///
+    /// # Safety
+    /// Nobody runs this worker, and the shared ring is closed.
+    pub unsafe fn refuse_inlets<F: Fabric>(&mut self, until: u32) {
+        // SAFETY: `1 + MAX_PORTS` inlets (contract of `init`).
+        unsafe {
+            let ports = (*self.open_ports).acquire::<F::Host>();
+            for at in 0..=super::MAX_PORTS as u32 {
+                if at > 0 && ports & 1 << (at - 1) == 0 {
+                    continue;
+                }
+                let ring = self.inlets.add(at as usize);
+                loop {
+                    let Some(lines) = (*ring).peek::<F::Host>() else {
+                        if at == 0 && (*ring).position() != until {
+                            // A host thread has claimed a line and not yet filled it.
+                            core::hint::spin_loop();
+                            continue;
+                        }
+                        break;
+                    };
+                    let header = lines.header();
+                    if header.kind() == Kind::Control as u8 {
+                        self.answer_control(&header, Outcome::refused(KernelError::Stopped), &());
+                    } else {
+                        self.refuse::<F>(&header, lines, KernelError::Stopped);
+                    }
+                    (*ring).advance(header.lines);
+                }
+            }
+        }
+    }
+}
