@@ -5,10 +5,14 @@
 //! runs on CPU threads, in the warp simulator (feature `sim`), and, compiled to PTX, inside a persistent kernel on the GPU.
 #![cfg_attr(target_arch = "nvptx64", no_std)]
 
+// What the macros generate names this crate `::warpring`, also in here.
+extern crate self as warpring;
+
 pub use warpring_core::{
     ActorId, Address, Counts, GpuKernel, GroupAddress, KernelError, KernelMetadata, KernelMode, Malformed, Priority, Resident, Result,
     RingContext, RingKernelHandler, RingMessage, State, TryTellError, module,
 };
+pub use warpring_macros::{RingKernel, RingMessage, State, export};
 
 #[cfg(not(target_arch = "nvptx64"))]
 mod actor_ref;
@@ -47,3 +51,21 @@ pub use {
     runtime::{LaunchOptions, Runtime, RuntimeBuilder, Stats},
     warpring_core::worker::{Counters, Report},
 };
+
+/// What a kernel's source needs: `use warpring::prelude::*;`.
+pub mod prelude {
+    pub use warpring_core::{
+        ActorId, Address, GpuKernel, GroupAddress, KernelError, Priority, Resident, Result, RingContext, RingKernelHandler, RingMessage,
+        State, TryTellError,
+    };
+    pub use warpring_macros::{RingKernel, RingMessage, State};
+
+    #[cfg(not(target_arch = "nvptx64"))]
+    pub use crate::{ActorRef, AskError, Backend, Group, LaunchOptions, Port, Runtime};
+}
+
+/// For generated code only.
+#[doc(hidden)]
+pub mod __private {
+    pub use warpring_core;
+}
