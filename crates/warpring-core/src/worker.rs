@@ -357,24 +357,25 @@ impl Worker {
         if self.steps & (TICK_STEPS - 1) == 0 {
             self.tick();
         }
-        if self.local_run < LOCAL_BUDGET {
+        let local = self.local_run < LOCAL_BUDGET;
+        if local {
             self.local_run += 1;
             if let Some(step) = self.next_local() {
                 return step;
             }
         }
-        self.local_run = 0;
         self.take_replies::<F>();
         if !self.flushing.is_empty() {
             self.flush::<F>();
         }
-        if let Some(step) = self.next_local() {
+        if local && let Some(step) = self.next_local() {
             return step;
         }
-        if self.life.busy() {
-            return self.live::<F>();
-        }
-        self.take_request::<F>()
+        // Only here: replies that keep coming use up the budget too, so they cannot keep requests out.
+        self.local_run = 0;
+        let step = if self.life.busy() { self.live::<F>() } else { self.take_request::<F>() };
+        // With the budget spent there may be local work that was not looked at.
+        if !local && matches!(step, Step::Idle) { Step::Again } else { step }
     }
 
     /// A suspended frame that can go on, or an actor that has mail.

@@ -101,7 +101,7 @@ fn model(preemptions: usize, test: impl Fn() + Sync + Send + 'static) {
 
 #[test]
 fn messages_arrive_in_order_through_a_ring_that_wraps() {
-    model(3, || {
+    model(4, || {
         let memory = Memory::new(2);
         // SAFETY: one producer, one consumer, both gone before the memory.
         let (mut producer, mut consumer) = unsafe { (Producer::new(memory.ring()), Consumer::new(memory.ring())) };
@@ -117,7 +117,7 @@ fn messages_arrive_in_order_through_a_ring_that_wraps() {
 
 #[test]
 fn a_message_of_several_lines_is_whole_also_across_the_end_of_the_ring() {
-    model(3, || {
+    model(4, || {
         let memory = Memory::new(4);
         // SAFETY: as above.
         let (mut producer, mut consumer) = unsafe { (Producer::new(memory.ring()), Consumer::new(memory.ring())) };
@@ -133,7 +133,7 @@ fn a_message_of_several_lines_is_whole_also_across_the_end_of_the_ring() {
 
 #[test]
 fn a_scan_for_priority_reads_only_what_is_published() {
-    model(3, || {
+    model(4, || {
         let memory = Memory::new(4);
         // SAFETY: as above.
         let (mut producer, mut consumer) = unsafe { (Producer::new(memory.ring()), Consumer::new(memory.ring())) };
@@ -159,7 +159,7 @@ fn a_scan_for_priority_reads_only_what_is_published() {
 
 #[test]
 fn two_producers_share_a_full_ring_without_loss() {
-    model(2, || {
+    model(4, || {
         let memory = Memory::new(2);
         // SAFETY: as above.
         let (producer, mut consumer) = unsafe { (Arc::new(SharedProducer::new(memory.ring())), Consumer::new(memory.ring())) };
@@ -190,7 +190,7 @@ fn two_producers_share_a_full_ring_without_loss() {
 
 #[test]
 fn what_a_closing_ring_accepts_lies_before_the_position_it_closes_at() {
-    model(3, || {
+    model(4, || {
         let memory = Memory::new(4);
         // SAFETY: as above.
         let (producer, mut consumer) = unsafe { (Arc::new(SharedProducer::new(memory.ring())), Consumer::new(memory.ring())) };
@@ -221,7 +221,7 @@ fn what_a_closing_ring_accepts_lies_before_the_position_it_closes_at() {
 
 #[test]
 fn a_reply_is_whole_when_its_sequence_is_there_and_the_cell_can_be_used_again() {
-    model(3, || {
+    model(4, || {
         let requests = Memory::new(2);
         let cell = Memory::new(2);
         // SAFETY: as above.
