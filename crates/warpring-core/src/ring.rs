@@ -380,6 +380,11 @@ impl Consumer {
         urgent.then_some(count)
     }
 
+    /// Messages from the next one on are looked at once more.
+    pub(crate) fn rescan(&mut self) {
+        self.scanned = self.head;
+    }
+
     /// Everything before this position has been taken.
     pub fn position(&self) -> u32 {
         self.head

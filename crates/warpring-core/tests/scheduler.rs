@@ -387,17 +387,29 @@ fn a_worker_that_waits_for_room_does_not_sleep_until_somebody_wakes_it() {
 
 #[test]
 fn a_worker_that_cannot_refuse_yet_does_not_sleep_until_somebody_wakes_it() {
-    let mut rig = Rig::new(Limits { workers: 2, ring_lines: 16, frames: 64, ..Limits::default() });
-    let asking: Vec<Address<Probe>> = (0..32).map(|i| rig.probe_actor(0, i, 8)).collect();
+    let mut rig = Rig::new(Limits { workers: 2, ring_lines: 16, frames: 64, nodes: 64, ..Limits::default() });
+    let actors: Vec<Address<Probe>> = (0..32).map(|i| rig.probe_actor(0, i, 8)).collect();
     let nobody = Address::new(ActorId { slot: 60, generation: 1, worker: 1 });
-    let mut held = Vec::new();
-    for half in asking.chunks(16) {
-        // A panic comes back from the loop before the replies of the last half are taken.
-        held.extend(half.iter().map(|asking| rig.ask(*asking, Cmd::new(1, op::ASK, 0).to(nobody))));
-        rig.run_until_panic(0);
-        rig.run(1);
+    // All wake at once, and have mail then: two times fifteen asks, each time followed by a run of worker 1, before worker 0
+    // looks for replies. The second time worker 1 has no room for its refusals.
+    for actor in &actors {
+        rig.tell(*actor, Cmd::new(1, op::SLEEP, 1_000));
     }
-    assert!(rig.wake_at() <= rig.now() + 1_000_000, "it would sleep until {}", rig.wake_at());
+    rig.run(0);
+    rig.run_inside(1);
+    let mut held = Vec::new();
+    for half in actors.chunks(16) {
+        held.extend(half[..15].iter().map(|actor| rig.ask(*actor, Cmd::new(2, op::ASK, 0).to(nobody))));
+        rig.tell(half[15], Cmd::new(3, op::RUN_INSIDE, 0));
+    }
+    rig.run(0);
+    rig.advance(1_000);
+    take_log();
+    rig.run(0);
+    let slept: Vec<u64> = rig.wakes_inside();
+    assert_eq!(slept.len(), 2, "worker 1 ran twice");
+    assert_eq!(slept[0], u64::MAX, "at first it has nothing to do");
+    assert!(slept[1] <= rig.now() + 1_000_000, "it would sleep until {}", slept[1]);
     rig.run_all();
     for held in held {
         assert_eq!(rig.reply(held), Some(Err(No::Failed(KernelError::Stopped))));

@@ -57,6 +57,8 @@ pub mod op {
     pub const SLEEP_PANIC: u32 = 15;
     /// Ask `to` until it has replied `a` times; the number of the next is one more.
     pub const ASK_MANY: u32 = 16;
+    /// Run the worker that the rig named, from inside this handler.
+    pub const RUN_INSIDE: u32 = 17;
 }
 
 /// A message of one line.
@@ -248,6 +250,10 @@ async fn carry_out(sum: &Resident<u64>, ctx: &mut RingContext<'_>, cmd: Cmd) -> 
                 total += ctx.ask(cmd.to, Cmd { id: below.id + i as u32, a: i, ..below }).await?;
             }
             Ok(total)
+        }
+        op::RUN_INSIDE => {
+            super::run_inside();
+            Ok(0)
         }
         _ => Err(KernelError::rejected(u32::MAX)),
     }

@@ -56,8 +56,22 @@ pub fn began() -> Vec<u32> {
     take_log().into_iter().filter_map(|event| if let Event::Began(_, id) = event { Some(id) } else { None }).collect()
 }
 
-/// What the idle hook unwinds with.
-struct Idle;
+thread_local! {
+    static INSIDE: Cell<*mut Worker> = const { Cell::new(core::ptr::null_mut()) };
+    static WAKES_INSIDE: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+}
+
+/// See [`Rig::run_inside`].
+pub fn run_inside() {
+    // SAFETY: the rig's second worker, which nobody runs now.
+    let end = catch_unwind(|| unsafe { run::<TestModule, Cpu>(INSIDE.get(), Solo) });
+    let Err(payload) = end else { return };
+    let Ok(idle) = payload.downcast::<Idle>() else { panic!("only idle unwinds here") };
+    WAKES_INSIDE.with_borrow_mut(|wakes| wakes.push(idle.0));
+}
+
+/// What the idle hook unwinds with: when the worker wanted to be woken.
+struct Idle(u64);
 /// What handlers panic with: quietly.
 pub struct Boom;
 
@@ -272,6 +286,16 @@ impl Rig {
                 Err(payload) => resume_unwind(payload),
             }
         }
+    }
+
+    /// The worker that handlers may run from inside, as if another thread did it at that moment.
+    pub fn run_inside(&self, worker: usize) {
+        INSIDE.set(self.workers[worker]);
+    }
+
+    /// When the worker that ran inside wanted to be woken, each time.
+    pub fn wakes_inside(&self) -> Vec<u64> {
+        WAKES_INSIDE.take()
     }
 
     /// Runs all workers in turn until nothing happens any more; true when all have ended.
@@ -494,7 +518,7 @@ unsafe fn hook_idle(data: *const (), _worker: u32, _rounds: u32, next_wake: u64)
     if host.follow.get() && next_wake != u64::MAX {
         host.clock.set(host.clock.get().max(next_wake));
     } else {
-        resume_unwind(Box::new(Idle));
+        resume_unwind(Box::new(Idle(next_wake)));
     }
 }
 
