@@ -130,6 +130,8 @@ impl Worker {
                 // SAFETY: as above.
                 let header = unsafe { lines.header() };
                 if header.kind() == Kind::Control as u8 || !self.deliver::<F>(&header, lines) {
+                    // The rest has to be looked at again, or its priority would be lost.
+                    ring.rescan();
                     break;
                 }
                 ring.advance(header.lines);
@@ -152,6 +154,7 @@ impl Worker {
             }
         }
         if !self.deliver::<F>(&header, lines) {
+            self.blocked = true;
             return None;
         }
         ring.advance(header.lines);
