@@ -123,18 +123,18 @@ impl<'a> RingContext<'a> {
     /// The actor that sent this message; `None` if the host did.
     pub fn sender(&self) -> Option<ActorId> {
         let request = &self.frame().request;
-        let from_actor = request.kind() != Kind::Control as u8 && request.origin != FROM_HOST && request.sender != NO_SENDER;
+        let from_actor = request.kind() != Kind::Control as u8 && request.origin() != FROM_HOST && request.sender() != NO_SENDER;
         from_actor.then(|| ActorId {
-            slot: request.sender,
-            generation: request.sender_generation,
-            worker: (request.origin >> 16) as u16,
+            slot: request.sender(),
+            generation: request.sender_generation(),
+            worker: (request.origin() >> 16) as u16,
         })
     }
 
     /// Until when the sender wants this message handled, in nanoseconds on the clock of [`now`](Self::now), to within 65,536 ns;
     /// `None` if it named no deadline.
     pub fn deadline(&self) -> Option<u64> {
-        let ticks = self.frame().request.deadline;
+        let ticks = self.frame().request.deadline();
         if ticks == 0 {
             return None;
         }

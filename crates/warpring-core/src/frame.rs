@@ -14,7 +14,7 @@
 //! ```
 
 use crate::error::KernelError;
-use crate::message::{FIRST_WORDS, Header, Kind, Parcel, RingMessage, encode, lines_for};
+use crate::message::{FIRST_WORDS, Kind, Packed, Parcel, RingMessage, encode, lines_for};
 use crate::ring::Line;
 
 /// Index of no frame, no actor, no node.
@@ -47,7 +47,7 @@ pub struct Frame {
     pub(crate) state: *mut u8,
     pub(crate) state_bytes: u32,
     pub(crate) actor: u32,
-    pub(crate) request: Header,
+    pub(crate) request: Packed,
     /// How many asks this frame has made, over all its uses: pairs a reply with the ask that waits.
     pub(crate) asks: u32,
     pub(crate) wake_at: u64,

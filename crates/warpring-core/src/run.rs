@@ -29,12 +29,15 @@ where
         }
         loop {
             let (frame, poll) = match team.lead(|| (*worker).next::<F>()) {
-                Step::Begin { frame, request, lines } => {
+                Step::Begin(index) => {
+                    let frame = (*worker).frame(index);
+                    let (request, lines) = ((*worker).request, (*frame).request.lines());
                     let lane = Worker::lane(worker, frame, team.rank());
                     let poll = M::begin((*frame).kind, Worker::op(frame), &lane, request, lines);
                     (frame, poll.unwrap_or(Poll::Ready(Outcome::refused(KernelError::Malformed))))
                 }
-                Step::Resume { frame } => {
+                Step::Resume(index) => {
+                    let frame = (*worker).frame(index);
                     let lane = Worker::lane(worker, frame, team.rank());
                     (frame, M::resume((*frame).kind, Worker::op(frame), &lane))
                 }

@@ -16,7 +16,7 @@ use crate::error::KernelError;
 use crate::frame::{Frame, NONE, OP_HANDLE, OP_INITIALIZE, OP_SHUTDOWN, Outcome, Waiting};
 use crate::layout;
 use crate::mailbox::{Actor, Nodes};
-use crate::message::{Header, Kind};
+use crate::message::{Header, Kind, Packed};
 use crate::module::{Lane, ModuleTable, Op};
 use crate::ring::{Consumer, Line, Lines, Producer};
 use crate::scoped::Word32;
@@ -34,13 +34,14 @@ const LOOK_FOR_ROOM_NS: u64 = 50_000;
 /// Steps between two looks at the clock while busy; a power of two.
 const TICK_STEPS: u32 = 64;
 
-/// What the leader decided; the same value goes to all lanes.
+/// What the leader decided; the same value goes to all lanes. Two words, so that it stays in registers; the request of a `Begin`
+/// is in `Worker::request`.
 #[derive(Clone, Copy)]
 pub(crate) enum Step {
-    /// Start a handler or hook with this request.
-    Begin { frame: *mut Frame, request: Lines, lines: u8 },
-    /// Go on with a suspended frame.
-    Resume { frame: *mut Frame },
+    /// Start the handler or hook of this frame.
+    Begin(u32),
+    /// Go on with this frame.
+    Resume(u32),
     /// Something was done; ask again.
     Again,
     /// Nothing to do.
@@ -118,6 +119,8 @@ pub struct Worker {
     pub(crate) lanes: u32,
     pub(crate) steps: u32,
 
+    /// The message of the step that begins now.
+    pub(crate) request: Lines,
     pub(crate) resumable: List,
     pub(crate) ready: List,
     pub(crate) flushing: List,
@@ -236,7 +239,7 @@ impl Worker {
                     state: ptr::null_mut(),
                     state_bytes: 0,
                     actor: NONE,
-                    request: Header::default(),
+                    request: Packed::default(),
                     asks: 0,
                     wake_at: u64::MAX,
                     next: if index + 1 < memory.frame_count { index + 1 } else { NONE },
@@ -260,6 +263,7 @@ impl Worker {
                 workers: memory.workers,
                 lanes: memory.lanes,
                 steps: 0,
+                request: Lines::flat(memory.nodes),
                 resumable: List::EMPTY,
                 ready: List::EMPTY,
                 flushing: List::EMPTY,
@@ -401,7 +405,7 @@ impl Worker {
             self.ready.head = (*actor).next;
             (*actor).ready = false;
             let request = (*actor).pop(&mut self.nodes)?;
-            let header = request.header();
+            let header = request.packed();
             Some(self.begin(slot, OP_HANDLE, header, request))
         }
     }
@@ -409,12 +413,12 @@ impl Worker {
     #[inline(always)]
     fn resume(&mut self, frame: u32) -> Step {
         self.current = frame;
-        Step::Resume { frame: self.frame(frame) }
+        Step::Resume(frame)
     }
 
     /// Gives `slot` a frame and starts it. There is a free frame.
     #[inline(always)]
-    pub(crate) fn begin(&mut self, slot: u32, op: u8, header: Header, request: Lines) -> Step {
+    pub(crate) fn begin(&mut self, slot: u32, op: u8, header: Packed, request: Lines) -> Step {
         let index = self.frame_free;
         let (frame, actor) = (self.frame(index), self.actor(slot));
         // SAFETY: a free frame is the scheduler's, the actor is this worker's.
@@ -434,7 +438,8 @@ impl Worker {
             (*actor).frame = index;
         }
         self.current = index;
-        Step::Begin { frame, request, lines: header.lines }
+        self.request = request;
+        Step::Begin(index)
     }
 
     /// Books the result of a step on a frame.
@@ -622,7 +627,7 @@ impl Worker {
             match (*frame).op {
                 OP_INITIALIZE => Op::Initialize,
                 OP_SHUTDOWN => Op::Shutdown,
-                _ => Op::Handle((*frame).request.tag),
+                _ => Op::Handle((*frame).request.tag()),
             }
         }
     }

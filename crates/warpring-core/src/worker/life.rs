@@ -5,7 +5,7 @@ use crate::address::ActorId;
 use crate::error::KernelError;
 use crate::frame::{Frame, NONE, OP_HANDLE, OP_INITIALIZE, OP_SHUTDOWN, Outcome};
 use crate::mailbox::{Actor, Queue, Status};
-use crate::message::{Header, Kind, Malformed, RingMessage, encode, lines_for};
+use crate::message::{Header, Kind, Malformed, Packed, RingMessage, encode, lines_for};
 use crate::module::KindTable;
 use crate::ring::{Consumer, Lines, publish_cell};
 use crate::scoped::System;
@@ -17,6 +17,9 @@ pub const CONTROL_ADOPT: u16 = 1;
 pub const CONTROL_PROBE: u16 = 2;
 /// Control operation: run every `shutdown`, then end.
 pub const CONTROL_STOP: u16 = 3;
+
+/// The request of a hook: from nobody, for no handler.
+const HOOK: Packed = Packed { what: Kind::Control as u64 | 1 << 8, to: 0, reply: 0, from: 0 };
 
 /// Slots that one step fills, so that a large launch does not hold up messages for long.
 const ADOPT_CHUNK: u32 = 1024;
@@ -130,10 +133,11 @@ impl Life {
 impl Worker {
     /// A control message at the head of `ring`. `None`: it has to wait, because another one is being carried out.
     #[cold]
-    pub(super) fn control(&mut self, ring: &mut Consumer, header: Header, lines: Lines) -> Option<Step> {
+    pub(super) fn control(&mut self, ring: &mut Consumer, header: Packed, lines: Lines) -> Option<Step> {
         if self.life.busy() {
             return None;
         }
+        let header = header.unpack();
         match header.tag {
             CONTROL_ADOPT => {
                 // SAFETY: `peek` acquired the lines.
@@ -242,7 +246,7 @@ impl Worker {
             filled += 1;
             if has_initialize {
                 self.life.pending += 1;
-                return self.begin(at, OP_INITIALIZE, Header { kind: Kind::Control as u8, lines: 1, ..Header::default() }, self.nothing());
+                return self.begin(at, OP_INITIALIZE, HOOK, self.nothing());
             }
         }
         if self.life.next == count && self.life.pending == 0 {
@@ -283,7 +287,7 @@ impl Worker {
                     (*actor).status = Status::Stopped;
                     self.life.next += 1;
                     self.life.pending += 1;
-                    return self.begin(slot, OP_SHUTDOWN, Header { kind: Kind::Control as u8, lines: 1, ..Header::default() }, self.nothing());
+                    return self.begin(slot, OP_SHUTDOWN, HOOK, self.nothing());
                 }
                 if (*actor).status == Status::Running {
                     (*actor).status = Status::Stopped;
@@ -360,7 +364,7 @@ impl Worker {
         // SAFETY: the slot is this worker's.
         unsafe {
             while let Some(lines) = (*actor).pop(&mut self.nodes) {
-                let header = lines.header();
+                let header = lines.packed();
                 while !self.refuse::<F>(&header, lines, error) {
                     // The reply ring is full; its reader never waits for anything of ours, so it will have room.
                     self.take_replies::<F>();
@@ -424,13 +428,13 @@ impl Worker {
                         }
                         break;
                     };
-                    let header = lines.header();
+                    let header = lines.packed();
                     if header.kind() == Kind::Control as u8 {
-                        self.answer_control(&header, Outcome::refused(KernelError::Stopped), &());
+                        self.answer_control(&header.unpack(), Outcome::refused(KernelError::Stopped), &());
                     } else {
                         self.refuse::<F>(&header, lines, KernelError::Stopped);
                     }
-                    (*ring).advance(header.lines);
+                    (*ring).advance(header.lines());
                 }
             }
         }
