@@ -133,11 +133,12 @@ impl Life {
 impl Worker {
     /// A control message at the head of `ring`. `None`: it has to wait, because another one is being carried out.
     #[cold]
-    pub(super) fn control(&mut self, ring: &mut Consumer, header: Packed, lines: Lines) -> Option<Step> {
+    pub(super) fn control(&mut self, ring: &mut Consumer, lines: Lines) -> Option<Step> {
         if self.life.busy() {
             return None;
         }
-        let header = header.unpack();
+        // SAFETY: `peek` acquired the lines.
+        let header = unsafe { lines.header() };
         match header.tag {
             CONTROL_ADOPT => {
                 // SAFETY: `peek` acquired the lines.

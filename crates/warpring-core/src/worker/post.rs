@@ -122,7 +122,7 @@ impl Worker {
         // SAFETY: `peek` acquired the lines.
         let header = unsafe { lines.packed() };
         if header.kind() == Kind::Control as u8 {
-            return self.control(ring, header, lines);
+            return self.control(ring, lines);
         }
         if let Some(batch) = ring.urgent_batch::<S>(SCAN) {
             // A message of high priority is among those that are there: put them all into mailboxes, where priority counts.
@@ -130,7 +130,7 @@ impl Worker {
                 let Some(lines) = ring.peek::<S>() else { break };
                 // SAFETY: as above.
                 let header = unsafe { lines.packed() };
-                if header.kind() == Kind::Control as u8 || !self.deliver::<F>(&header, lines) {
+                if header.kind() == Kind::Control as u8 || !self.deliver::<F>(lines) {
                     // The rest has to be looked at again, or its priority would be lost.
                     ring.rescan();
                     break;
@@ -154,7 +154,7 @@ impl Worker {
                 return Some(self.begin(header.slot(), OP_HANDLE, header, lines));
             }
         }
-        if !self.deliver::<F>(&header, lines) {
+        if !self.deliver::<F>(lines) {
             self.blocked = true;
             return None;
         }
@@ -183,14 +183,19 @@ impl Worker {
     }
 
     /// Puts a message into its actor's mailbox, or refuses it. False: a refusal could not be sent yet, so leave it where it is.
-    fn deliver<F: Fabric>(&mut self, header: &Packed, lines: Lines) -> bool {
-        let accepted = self.accepts(header).and_then(|()| {
+    ///
+    /// It reads the header anew: were the caller's handed in by reference, it would live in memory on the fast path as well.
+    #[inline(never)]
+    fn deliver<F: Fabric>(&mut self, lines: Lines) -> bool {
+        // SAFETY: the caller's `peek` acquired the lines.
+        let header = unsafe { lines.packed() };
+        let accepted = self.accepts(&header).and_then(|()| {
             // SAFETY: the node holds the largest message; `lines` is acquired.
-            self.enqueue(header, |to| unsafe { to.copy_from(&lines, header.lines()) })
+            self.enqueue(&header, |to| unsafe { to.copy_from(&lines, header.lines()) })
         });
         match accepted {
             Ok(()) => true,
-            Err(error) => self.refuse::<F>(header, lines, error),
+            Err(error) => self.refuse::<F>(&header, lines, error),
         }
     }
 
