@@ -84,22 +84,32 @@ impl Line {
 #[derive(Clone, Copy)]
 pub struct Lines {
     base: *const Line,
-    at: u32,
-    mask: u32,
+    /// Position of the first line, and the ring's mask in the high half: two words in all, which travel in registers.
+    span: u64,
 }
 
 impl Lines {
+    #[inline(always)]
+    fn new(base: *const Line, at: u32, mask: u32) -> Self {
+        Self { base, span: u64::from(at) | u64::from(mask) << 32 }
+    }
+
+    #[inline(always)]
+    fn at(&self) -> u32 {
+        self.span as u32
+    }
+
     /// # Safety
     /// `base` points to as many lines as the message has.
     #[inline(always)]
     pub(crate) unsafe fn flat(base: *const Line) -> Self {
-        Self { base, at: 0, mask: u32::MAX }
+        Self::new(base, 0, u32::MAX)
     }
 
     #[inline(always)]
     fn line(&self, i: u32) -> *const Line {
         // In bounds: `at` is a valid position and the mask keeps it in the ring; a flat run has `i` lines by contract.
-        self.base.wrapping_add((self.at.wrapping_add(i) & self.mask) as usize)
+        self.base.wrapping_add((self.at().wrapping_add(i) & (self.span >> 32) as u32) as usize)
     }
 
     /// # Safety
@@ -195,7 +205,7 @@ impl Lines {
                     next.body[i].set(*word);
                 }
                 // Relaxed: nobody reads the content through this word. It only has to differ from what a later lap expects here.
-                next.seq.set_relaxed::<S>(self.at.wrapping_add(l).wrapping_add(1));
+                next.seq.set_relaxed::<S>(self.at().wrapping_add(l).wrapping_add(1));
             }
         }
     }
@@ -298,7 +308,7 @@ impl Producer {
         if !self.has_room::<S>(header.lines) {
             return false;
         }
-        let at = Lines { base: self.ring.lines, at: self.tail, mask: self.ring.mask };
+        let at = Lines::new(self.ring.lines, self.tail, self.ring.mask);
         // SAFETY: `has_room` says that these lines are free, and there is no other producer.
         unsafe {
             at.fill::<S>(header, payload);
@@ -337,7 +347,7 @@ impl Consumer {
             // SAFETY: the ring's memory is live (`new`).
             unsafe { (*self.ring.credit).release::<S>(self.head) }
         }
-        let at = Lines { base: self.ring.lines, at: self.head, mask: self.ring.mask };
+        let at = Lines::new(self.ring.lines, self.head, self.ring.mask);
         // SYNC: line (acquire): after it, the whole message is visible.
         // SAFETY: the ring's memory is live (`new`).
         let seq = unsafe { (*at.line(0)).seq.acquire::<S>() };
@@ -498,7 +508,7 @@ mod shared {
                     Err(now) => tail = now,
                 }
             }
-            let at = Lines { base: self.ring.lines, at: tail as u32, mask: self.ring.mask };
+            let at = Lines::new(self.ring.lines, tail as u32, self.ring.mask);
             // SAFETY: the compare-and-swap gave these lines to this thread, and the credit says they are free.
             unsafe {
                 at.fill::<S>(header, payload);
