@@ -30,7 +30,7 @@ pub struct Figure {
     /// Time that 99.9 % did not exceed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub p999_ns: Option<f64>,
-    /// Mean over batches in which no single trip is timed: the cross check of the median.
+    /// Mean of a batch of round trips in which no single one is timed, the median over batches: the cross check.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub batch_mean_ns: Option<f64>,
     /// Messages per second, the median over slices.

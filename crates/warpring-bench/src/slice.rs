@@ -21,13 +21,12 @@ pub enum Slice {
     Rate(Rate),
 }
 
-/// Times of single round trips, and the mean over whole batches as a cross check.
+/// Times of single round trips, and the means of whole batches as a cross check.
 #[derive(Clone, Debug)]
 pub struct Times {
     // In picoseconds: whole nanoseconds would round a trip of 50 ns by 2 %.
     histogram: Histogram<u64>,
-    batched_ns: f64,
-    batched: u64,
+    batch_means_ns: Vec<f64>,
 }
 
 /// Messages per second.
@@ -63,8 +62,7 @@ impl Slice {
                     .histogram
                     .add(&other.histogram)
                     .expect("both grow by themselves and have the same precision");
-                times.batched_ns += other.batched_ns;
-                times.batched += other.batched;
+                times.batch_means_ns.extend(&other.batch_means_ns);
             }
             (Slice::Rate(rate), Slice::Rate(other)) => {
                 rate.count += other.count;
@@ -95,8 +93,7 @@ impl Times {
     pub fn new() -> Times {
         Times {
             histogram: Histogram::new(3).expect("three digits are in range"),
-            batched_ns: 0.0,
-            batched: 0,
+            batch_means_ns: Vec::new(),
         }
     }
 
@@ -109,8 +106,7 @@ impl Times {
 
     /// Adds a block of `trips` round trips that was timed as a whole.
     pub fn record_batch(&mut self, nanoseconds: f64, trips: u64) {
-        self.batched_ns += nanoseconds;
-        self.batched += trips;
+        self.batch_means_ns.push(nanoseconds / trips as f64);
     }
 
     /// Times recorded singly.
@@ -123,9 +119,10 @@ impl Times {
         self.histogram.value_at_quantile(percent / 100.0) as f64 / 1e3
     }
 
-    /// The mean over whole batches, in which no single trip is timed; `None` without a batch.
+    /// The mean of a batch, in which no single trip is timed, as the median over batches: one batch during which a
+    /// thread lost its cpu would move a mean over all by as much as it likes. `None` without a batch.
     pub fn batch_mean_ns(&self) -> Option<f64> {
-        (self.batched > 0).then(|| self.batched_ns / self.batched as f64)
+        (!self.batch_means_ns.is_empty()).then(|| median(&self.batch_means_ns))
     }
 
     /// The raw histogram: each value in nanoseconds with its count, in ascending order.
@@ -199,7 +196,7 @@ impl Recorder {
 
     /// Whether there is time for another batch; true at least once.
     pub fn more_batches(&self) -> bool {
-        self.times.batched == 0 || self.last < self.batches_until
+        self.times.batch_means_ns.is_empty() || self.last < self.batches_until
     }
 
     /// Call after a batch of [`BATCH`] trips.
@@ -287,6 +284,7 @@ mod tests {
         let mut a = Times::new();
         a.record_ns(10.0);
         a.record_batch(1_000.0, 100);
+        a.record_batch(2_000.0, 100);
         let mut b = Times::new();
         b.record_ns(30.0);
         b.record_ns(30.0);
@@ -298,7 +296,7 @@ mod tests {
         };
         assert_eq!(merged.count(), 3);
         assert!((merged.percentile_ns(50.0) - 30.0).abs() < 0.1);
-        assert_eq!(merged.batch_mean_ns(), Some(30.0));
+        assert_eq!(merged.batch_mean_ns(), Some(20.0));
         let histogram = merged.histogram();
         assert_eq!(
             histogram
@@ -334,8 +332,9 @@ mod tests {
         let Slice::Times(times) = slice else {
             unreachable!()
         };
-        assert_eq!(trips, times.count() + times.batched);
-        assert!(times.batched >= BATCH as u64);
+        let batches = times.batch_means_ns.len() as u64;
+        assert_eq!(trips, times.count() + batches * BATCH as u64);
+        assert!(batches >= 1);
     }
 
     #[test]
