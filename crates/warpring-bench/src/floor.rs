@@ -17,9 +17,10 @@ pub enum Floor {
     CacheLineRoundTripPause,
     /// A bare counter that two cpus store to in turn. Times.
     CounterRoundTrip,
-    /// A ring of 64-byte slots that carry their own sequence, one producer and one consumer. A rate.
+    /// A ring of 64-byte slots that carry their own sequence, one producer and one consumer, the best of several ways
+    /// to wait for a message. A rate.
     SlotFlagRing,
-    /// Two such rings as request and reply, 64 requests under way. A rate.
+    /// Two such rings as request and reply, 64 requests under way, the best likewise. A rate.
     SlotFlagRing64Outstanding,
     /// A large copy on both cpus, bytes read and written over 64. A rate.
     MemoryBandwidth,
@@ -80,8 +81,8 @@ impl Effort {
                     singles: 50_000,
                     batches: 30,
                 },
-                messages: 2_000_000,
-                requests: 500_000,
+                messages: 500_000,
+                requests: 150_000,
                 copied_bytes: 128 << 20,
             },
         }
@@ -98,8 +99,8 @@ impl Effort {
                     singles: 2_000,
                     batches: 2,
                 },
-                messages: 50_000,
-                requests: 20_000,
+                messages: 20_000,
+                requests: 5_000,
                 copied_bytes: 8 << 20,
             },
         }

@@ -28,7 +28,7 @@ pub fn measure(plan: &mut Plan) {
                     if let Ok(message) = consumer.pop() {
                         break message;
                     }
-                    // As the floor's consumer does.
+                    // Polling the slot that is being written without a pause would slow its sender down.
                     std::hint::spin_loop();
                 }
             };
