@@ -38,6 +38,12 @@ where
                     let lane = Worker::lane(worker, frame, team.rank());
                     (frame, M::resume((*frame).kind, Worker::op(frame), &lane), None)
                 }
+                Step::Cancel { frame } => {
+                    let lane = Worker::lane(worker, frame, team.rank());
+                    M::cancel((*frame).kind, Worker::op(frame), &lane);
+                    team.lead(|| (*worker).cancelled::<F>(frame));
+                    continue;
+                }
                 Step::Again => continue,
                 Step::Idle => {
                     team.lead(|| (*worker).idle());

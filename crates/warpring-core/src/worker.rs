@@ -41,6 +41,8 @@ pub(crate) enum Step {
     Begin { frame: *mut Frame, request: Lines, lines: u8 },
     /// Go on with a suspended frame.
     Resume { frame: *mut Frame },
+    /// Drop a suspended frame: the worker stops.
+    Cancel { frame: *mut Frame },
     /// Something was done; ask again.
     Again,
     /// Nothing to do.

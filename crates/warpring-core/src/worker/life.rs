@@ -1,8 +1,8 @@
 //! Actors come and go: adoption with `initialize`, `shutdown`, probes, and what is left after a panic.
 
-use super::{Counters, Step, Worker};
+use super::{Counters, List, Step, Worker};
 use crate::error::KernelError;
-use crate::frame::{Frame, NONE, OP_HANDLE, OP_INITIALIZE, OP_SHUTDOWN, Outcome};
+use crate::frame::{Frame, NONE, OP_HANDLE, OP_INITIALIZE, OP_SHUTDOWN, Outcome, Waiting};
 use crate::mailbox::{Actor, Queue, Status};
 use crate::message::{Header, Kind, Malformed, RingMessage, encode, lines_for};
 use crate::module::KindTable;
@@ -14,12 +14,14 @@ use crate::team::Fabric;
 pub const CONTROL_ADOPT: u16 = 1;
 /// Control operation: say what is going on.
 pub const CONTROL_PROBE: u16 = 2;
-/// Control operation: run every `shutdown`, then end.
+/// Control operation: from now on no handler begins; what waits in mailboxes is refused, suspended handlers are dropped and
+/// whoever asked them gets [`KernelError::Stopped`]; then every `shutdown` runs, then the worker ends. To let actors finish
+/// their work, wait until probes report none before.
 pub const CONTROL_STOP: u16 = 3;
 
 /// Slots that one step fills, so that a large launch does not hold up messages for long.
 const ADOPT_CHUNK: u32 = 1024;
-/// Slots that one step looks through for actors to shut down.
+/// Slots that one step of a stop looks through.
 const STOP_CHUNK: u32 = 4096;
 
 /// A launch, as a worker sees it: `count` actors from slot `slot` on, their values side by side in memory.
@@ -115,7 +117,12 @@ enum Phase {
     #[default]
     Normal,
     Adopting,
+    /// Actors are told that no message begins any more.
     Stopping,
+    /// Suspended handlers are dropped.
+    Cancelling,
+    /// `shutdown` runs.
+    Closing,
     Stopped,
 }
 
@@ -193,7 +200,9 @@ impl Worker {
         let step = match self.life.phase {
             Phase::Normal => return Step::Idle,
             Phase::Adopting => self.adopt_some(),
-            Phase::Stopping => self.stop_some(),
+            Phase::Stopping => self.mark_some(),
+            Phase::Cancelling => self.cancel_next(),
+            Phase::Closing => self.shut_some(),
             Phase::Stopped => return Step::Exit,
         };
         match step {
@@ -219,6 +228,20 @@ impl Worker {
             }
             let number = self.life.next;
             let at = slot + number;
+            // SAFETY: `fits` checked the slots.
+            let tenant = unsafe { &*self.actor(at) };
+            match tenant.status {
+                Status::Free => {}
+                // What waits for the one before is refused first, and it leaves the list of ready actors.
+                Status::Failed | Status::Stopped if tenant.ready || tenant.waiting > 0 || tenant.frame != NONE => break,
+                Status::Failed | Status::Stopped => {}
+                Status::Starting | Status::Running | Status::Stopping => {
+                    self.life.error = self.life.error.or(Some(KernelError::Malformed));
+                    self.life.next += 1;
+                    filled += 1;
+                    continue;
+                }
+            }
             let actor = Actor {
                 state: (state as usize + number as usize * stride as usize) as *mut u8,
                 high: Queue::EMPTY,
@@ -235,7 +258,7 @@ impl Worker {
                 ready: false,
                 streak: 0,
             };
-            // SAFETY: `fits` checked the slots, and nobody lives there.
+            // SAFETY: `fits` checked the slots, and nobody lives there any more.
             unsafe { self.actor(at).write(actor) }
             self.life.next += 1;
             filled += 1;
@@ -263,18 +286,82 @@ impl Worker {
         unsafe { Lines::flat((*self.frame(0)).buffer) }
     }
 
-    fn stop_some(&mut self) -> Step {
+    /// From here on no message begins: what waits in mailboxes is refused when its turn comes.
+    fn mark_some(&mut self) -> Step {
+        let end = self.actors_used.min(self.life.next.saturating_add(STOP_CHUNK));
+        while self.life.next < end {
+            let actor = self.actor(self.life.next);
+            // SAFETY: the slot is in range.
+            unsafe {
+                if (*actor).status == Status::Running {
+                    let hook = self.kind_table((*actor).kind).has_shutdown;
+                    (*actor).status = if hook { Status::Stopping } else { Status::Stopped };
+                }
+            }
+            self.life.next += 1;
+        }
+        if self.life.next >= self.actors_used {
+            self.freeze();
+            self.life.next = 0;
+            self.life.phase = Phase::Cancelling;
+        }
+        Step::Again
+    }
+
+    /// Takes every frame that waits for something out of all lists, so that nothing wakes it; only replies that wait for room
+    /// stay.
+    fn freeze(&mut self) {
+        self.resumable = List::EMPTY;
+        self.flushing = List::EMPTY;
+        for index in 0..self.frame_count {
+            let frame = self.frame(index);
+            // SAFETY: the frame is this worker's.
+            unsafe {
+                if (*frame).in_use {
+                    if (*frame).waiting == Waiting::Flush {
+                        self.push_flushing(index);
+                    } else {
+                        (*frame).waiting = Waiting::Nothing;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Drops suspended handlers, one at a step.
+    fn cancel_next(&mut self) -> Step {
+        while self.life.next < self.frame_count {
+            let index = self.life.next;
+            self.life.next += 1;
+            let frame = self.frame(index);
+            // SAFETY: the frame is this worker's.
+            if unsafe { (*frame).in_use && (*frame).waiting != Waiting::Flush } {
+                self.current = index;
+                return Step::Cancel { frame };
+            }
+        }
+        self.life.next = 0;
+        self.life.phase = Phase::Closing;
+        Step::Again
+    }
+
+    /// A suspended handler was dropped.
+    pub(crate) fn cancelled<F: Fabric>(&mut self, frame: *mut Frame) {
+        // SAFETY: `freeze` took the frame out of all lists, and `cancel_next` chose it.
+        unsafe { self.give_up::<F>(frame, KernelError::Stopped) }
+    }
+
+    fn shut_some(&mut self) -> Step {
         let mut looked = 0;
         while self.life.next < self.actors_used && looked < STOP_CHUNK {
             let slot = self.life.next;
             let actor = self.actor(slot);
             // SAFETY: the slot is in range.
             unsafe {
-                if matches!((*actor).status, Status::Running) && self.kind_table((*actor).kind).has_shutdown {
-                    if (*actor).frame != NONE {
-                        // Its handler is suspended and the drain gave up on it: `shutdown` runs after it, never beside it.
-                        self.life.next += 1;
-                        continue;
+                if (*actor).status == Status::Stopping {
+                    if (*actor).waiting > 0 {
+                        // It is in the list of ready actors; its messages are refused first.
+                        return if self.frame_free == NONE { Step::Idle } else { Step::Again };
                     }
                     if self.frame_free == NONE {
                         break;
@@ -283,9 +370,6 @@ impl Worker {
                     self.life.next += 1;
                     self.life.pending += 1;
                     return self.begin(slot, OP_SHUTDOWN, Header { kind: Kind::Control as u8, lines: 1, ..Header::default() }, self.nothing());
-                }
-                if (*actor).status == Status::Running {
-                    (*actor).status = Status::Stopped;
                 }
             }
             self.life.next += 1;
