@@ -520,7 +520,7 @@ impl Worker {
     }
 
     #[inline(always)]
-    fn free_frame(&mut self, index: u32) {
+    pub(crate) fn free_frame(&mut self, index: u32) {
         let frame = self.frame(index);
         // SAFETY: the frame is this worker's and nobody runs it.
         unsafe {
@@ -604,7 +604,7 @@ impl Worker {
         self.resumable = list;
     }
 
-    fn push_flushing(&mut self, index: u32) {
+    pub(crate) fn push_flushing(&mut self, index: u32) {
         let mut list = self.flushing;
         self.push_frame(&mut list, index);
         self.flushing = list;

@@ -21,6 +21,8 @@ pub const CONTROL_STOP: u16 = 3;
 
 /// Slots that one step fills, so that a large launch does not hold up messages for long.
 const ADOPT_CHUNK: u32 = 1024;
+/// How often `finish` looks for room for the answers to asks of other workers, over all of them.
+const PATIENCE: u32 = 1 << 16;
 /// Slots that one step of a stop looks through.
 const STOP_CHUNK: u32 = 4096;
 
@@ -439,51 +441,95 @@ impl Worker {
         }
     }
 
-    /// Refuses every message that waits for an actor.
-    fn empty_mailbox<F: Fabric>(&mut self, slot: u32, error: KernelError) {
-        let actor = self.actor(slot);
-        // SAFETY: the slot is this worker's.
-        unsafe {
-            while let Some(lines) = (*actor).pop(&mut self.nodes) {
-                let header = lines.header();
-                while !self.refuse::<F>(&header, lines, error) {
-                    // The reply ring is full; its reader never waits for anything of ours, so it will have room.
-                    self.take_replies::<F>();
-                    core::hint::spin_loop();
-                }
+    /// Refuses a message of a worker that has ended. A worker that has ended too takes no replies, so the wait for room is bounded;
+    /// its asks are answered by its own `finish`.
+    fn refuse_at_last<F: Fabric>(&mut self, header: &Header, lines: Lines, patience: &mut u32) {
+        while !self.refuse::<F>(header, lines, KernelError::Stopped) {
+            if *patience == 0 {
+                self.counters.late += 1;
+                return;
             }
+            *patience -= 1;
+            self.take_replies::<F>();
+            core::hint::spin_loop();
         }
     }
 
-    /// After the end: refuses everything that was accepted and will not be handled any more, and answers the stop.
+    /// After the end: refuses everything that was accepted and will not be handled any more, and answers the stop. May be called
+    /// again; the last call, after all workers have ended, leaves nothing between them.
     ///
     /// # Safety
     /// Nobody runs this worker; the other workers have ended too or still take replies.
     pub unsafe fn finish<F: Fabric>(&mut self) {
+        let mut patience = PATIENCE;
         for slot in 0..self.actors_used {
-            // SAFETY: the slot is in range.
-            if unsafe { (*self.actor(slot)).waiting } > 0 {
-                self.empty_mailbox::<F>(slot, KernelError::Stopped);
+            let actor = self.actor(slot);
+            // SAFETY: the slot is in range and this worker's.
+            unsafe {
+                while (*actor).waiting > 0 {
+                    let Some(lines) = (*actor).pop(&mut self.nodes) else { break };
+                    let header = lines.header();
+                    self.refuse_at_last::<F>(&header, lines, &mut patience);
+                }
             }
         }
         for index in 0..self.frame_count {
             let frame = self.frame(index);
             // SAFETY: the frame is this worker's.
             unsafe {
-                if (*frame).in_use && (*frame).op == OP_HANDLE {
+                if !(*frame).in_use {
+                    continue;
+                }
+                if (*frame).op == OP_HANDLE {
                     let request = (*frame).request;
                     if request.kind() == Kind::Ask as u8 {
-                        self.reply::<F>(&request, &Outcome::failed(KernelError::Stopped), core::ptr::null());
+                        // A handler that ended has its own reply, which waited for room.
+                        let ended = (*frame).waiting == Waiting::Flush;
+                        let outcome = if ended { (*frame).outcome } else { Outcome::failed(KernelError::Stopped) };
+                        while !self.reply::<F>(&request, &outcome, (*frame).buffer.cast()) {
+                            if patience == 0 {
+                                self.counters.late += 1;
+                                break;
+                            }
+                            patience -= 1;
+                            self.take_replies::<F>();
+                            core::hint::spin_loop();
+                        }
                     } else {
-                        self.refuse::<F>(&request, self.nothing(), KernelError::Stopped);
+                        self.bury(&request, None, KernelError::Stopped);
                     }
+                }
+                self.free_frame(index);
+            }
+        }
+        self.resumable = List::EMPTY;
+        self.flushing = List::EMPTY;
+        for peer in 0..self.workers {
+            if peer == self.index {
+                continue;
+            }
+            // SAFETY: there is a peer for each worker, and nothing else refers to its ring now.
+            unsafe {
+                let ring = &raw mut (*self.peers.add(peer as usize)).requests_in;
+                while let Some(lines) = (*ring).peek::<F::Mesh>() {
+                    let header = lines.header();
+                    self.refuse_at_last::<F>(&header, lines, &mut patience);
+                    (*ring).advance(header.lines);
                 }
             }
         }
-        if self.life.request.kind() == Kind::Control as u8 && self.life.phase == Phase::Stopped {
-            let request = self.life.request;
-            self.life.request = Header::default();
-            self.answer_control(&request, Outcome::failed(KernelError::Malformed), &());
+        let outcome = match core::mem::replace(&mut self.life.phase, Phase::Stopped) {
+            Phase::Normal => {
+                self.life.request = Header::default();
+                return;
+            }
+            Phase::Stopped => Outcome::failed(KernelError::Malformed),
+            // It was lost in the middle of a launch or a stop.
+            _ => Outcome::refused(KernelError::Stopped),
+        };
+        if self.life.request.kind() == Kind::Control as u8 {
+            let request = core::mem::take(&mut self.life.request);
+            self.answer_control(&request, outcome, &());
         }
     }
 
