@@ -27,6 +27,8 @@ where
             Worker::prepare(worker, team.rank(), team.into());
             team.lead(|| (*worker).prepared = true);
         }
+        // Nobody ran it for a while: that time is no step.
+        team.lead(|| (*worker).now = (*worker).clock());
         loop {
             let (frame, poll, taken) = match team.lead(|| (*worker).next::<F>()) {
                 Step::Begin { frame, request, lines } => {

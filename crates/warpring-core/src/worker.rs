@@ -476,7 +476,11 @@ impl Worker {
             match (*frame).waiting {
                 // It awaits something that is none of ours (`yield`), or what it waited for came while it ran.
                 Waiting::Nothing => self.push_resumable(index),
-                Waiting::Room | Waiting::Flush => self.push_flushing(index),
+                Waiting::Room => {
+                    self.next_wake = self.next_wake.min((*frame).wake_at);
+                    self.push_flushing(index);
+                }
+                Waiting::Flush => self.push_flushing(index),
                 Waiting::Reply | Waiting::Time => self.next_wake = self.next_wake.min((*frame).wake_at),
             }
         }
@@ -532,9 +536,39 @@ impl Worker {
         self.frames_used -= 1;
     }
 
-    /// Looks at the clock and wakes frames whose time has come.
+    /// Looks at the clock after a step, and wakes frames whose time has come.
     pub(crate) fn tick(&mut self) {
+        self.look();
+        self.wake_due();
+    }
+
+    /// Looks at the clock. Asks of default limit count from the last look, so where a step took long, those that were made in it
+    /// get that time back.
+    #[inline(always)]
+    pub(crate) fn look(&mut self) {
+        let before = self.now;
         self.now = self.clock();
+        if self.now.saturating_sub(before) > self.ask_limit >> 4 {
+            self.extend_asks(before);
+        }
+    }
+
+    #[cold]
+    fn extend_asks(&mut self, before: u64) {
+        for index in 0..self.frame_count {
+            let frame = self.frame(index);
+            // SAFETY: the frame is this worker's.
+            unsafe {
+                let asks = (*frame).in_use && matches!((*frame).waiting, Waiting::Reply | Waiting::Room);
+                if asks && (*frame).wake_at == before.saturating_add(self.ask_limit) {
+                    (*frame).wake_at = self.now.saturating_add(self.ask_limit);
+                }
+            }
+        }
+    }
+
+    /// Wakes frames whose time has come.
+    fn wake_due(&mut self) {
         if self.now < self.next_wake {
             return;
         }
@@ -543,10 +577,14 @@ impl Worker {
             let frame = self.frame(index);
             // SAFETY: the frame is this worker's.
             unsafe {
-                if !(*frame).in_use || !matches!((*frame).waiting, Waiting::Reply | Waiting::Time) {
+                if !(*frame).in_use || !matches!((*frame).waiting, Waiting::Reply | Waiting::Time | Waiting::Room) {
                     continue;
                 }
                 if (*frame).wake_at <= self.now {
+                    if (*frame).waiting == Waiting::Room {
+                        // `flush` wakes it: it is in that list.
+                        continue;
+                    }
                     (*frame).waiting = Waiting::Nothing;
                     (*frame).timed_out = true;
                     self.push_resumable(index);
@@ -563,6 +601,7 @@ impl Worker {
         self.idle_rounds = self.idle_rounds.wrapping_add(1);
         #[cfg(not(target_arch = "nvptx64"))]
         if self.idle_rounds & 255 == 0 {
+            self.tick();
             let mut wake = self.next_wake;
             if core::mem::take(&mut self.blocked) || !self.flushing.is_empty() {
                 // It waits for room in a ring, and whoever makes room wakes nobody.
@@ -570,7 +609,9 @@ impl Worker {
             }
             // SAFETY: the hooks outlive the worker (contract of `init`).
             unsafe { (self.hooks.idle)(self.hooks.data, self.index, self.idle_rounds, wake) }
-            self.tick();
+            // Not `tick`: no step took this time.
+            self.now = self.clock();
+            self.wake_due();
         }
         #[cfg(target_arch = "nvptx64")]
         if self.idle_rounds & 255 == 0 {

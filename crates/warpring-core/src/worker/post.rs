@@ -389,6 +389,10 @@ impl Worker {
                     if peer.requests_out.has_room::<F::Mesh>(crate::message::MAX_LINES as u8) {
                         (*frame).waiting = Waiting::Nothing;
                         self.push_resumable(index);
+                    } else if (*frame).wake_at <= self.now {
+                        (*frame).waiting = Waiting::Nothing;
+                        (*frame).timed_out = true;
+                        self.push_resumable(index);
                     } else {
                         self.push_flushing(index);
                     }
