@@ -40,7 +40,7 @@ where
                 }
                 Step::Again => continue,
                 Step::Idle => {
-                    team.lead(|| (*worker).idle());
+                    team.lead(|| (*worker).idle::<F>());
                     continue;
                 }
                 Step::Exit => return,
@@ -49,6 +49,7 @@ where
                 Poll::Ready(outcome) => Some(outcome),
                 Poll::Pending => None,
             };
+            team.ended(ended.as_ref(), (*frame).buffer.cast());
             team.lead(|| (*worker).settle::<F>(frame, ended));
         }
     }

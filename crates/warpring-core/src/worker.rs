@@ -524,19 +524,23 @@ impl Worker {
         }
     }
 
-    /// Nothing to do: let the host decide whether to spin or sleep.
+    /// Nothing to do: every now and then let the backend rest, and look at the clock.
     #[inline(always)]
-    pub(crate) fn idle(&mut self) {
+    pub(crate) fn idle<F: Fabric>(&mut self) {
         self.idle_rounds = self.idle_rounds.wrapping_add(1);
-        #[cfg(not(target_arch = "nvptx64"))]
-        if self.idle_rounds & 63 == 0 {
-            // SAFETY: the hooks outlive the worker (contract of `init`).
-            unsafe { (self.hooks.idle)(self.hooks.data, self.index, self.idle_rounds, self.next_wake) }
+        if self.idle_rounds & (F::IDLE_ROUNDS - 1) == 0 {
+            F::idle(self);
             self.tick();
         }
-        #[cfg(target_arch = "nvptx64")]
-        if self.idle_rounds & 63 == 0 {
-            self.tick();
+    }
+
+    /// Lets the host decide whether to spin or sleep.
+    #[inline(always)]
+    pub(crate) fn rest(&self) {
+        #[cfg(not(target_arch = "nvptx64"))]
+        // SAFETY: the hooks outlive the worker (contract of `init`).
+        unsafe {
+            (self.hooks.idle)(self.hooks.data, self.index, self.idle_rounds, self.next_wake)
         }
     }
 
