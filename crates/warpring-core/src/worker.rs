@@ -357,7 +357,8 @@ impl Worker {
         if self.steps & (TICK_STEPS - 1) == 0 {
             self.tick();
         }
-        if self.local_run < LOCAL_BUDGET {
+        let spent = self.local_run >= LOCAL_BUDGET;
+        if !spent {
             self.local_run += 1;
             if let Some(step) = self.next_local() {
                 return step;
@@ -368,13 +369,15 @@ impl Worker {
         if !self.flushing.is_empty() {
             self.flush::<F>();
         }
-        if let Some(step) = self.next_local() {
+        if !spent && let Some(step) = self.next_local() {
             return step;
         }
-        if self.life.busy() {
-            return self.live::<F>();
+        let step = if self.life.busy() { self.live::<F>() } else { self.take_request::<F>() };
+        // Local work that had to stand back goes on if the rings were empty, and is done before the worker ends.
+        if spent && matches!(step, Step::Idle | Step::Exit) && let Some(step) = self.next_local() {
+            return step;
         }
-        self.take_request::<F>()
+        step
     }
 
     /// A suspended frame that can go on, or an actor that has mail.
