@@ -18,6 +18,7 @@
 //! collective, or notice a race inside a lane's slice between two collectives of the same lane.
 
 mod machine;
+mod stack;
 mod violation;
 mod warp;
 
@@ -113,7 +114,7 @@ impl SimWarp {
     }
 
     /// A collective in which a value of each lane goes to others.
-    #[inline]
+    #[inline(always)]
     fn exchange<R: Copy>(self, method: Method, argument: u32, value: R, at: &'static core::panic::Location<'static>) -> R {
         let mut out = MaybeUninit::<R>::uninit();
         let meeting = Meeting { method, bytes: size_of::<R>(), argument, note: 0, at };
@@ -126,24 +127,24 @@ impl SimWarp {
 }
 
 impl Team for SimWarp {
-    #[inline]
+    #[inline(always)]
     fn rank(self) -> u32 {
         self.lane().rank
     }
 
-    #[inline]
+    #[inline(always)]
     fn size(self) -> u32 {
         self.lane().warp().size
     }
 
-    #[inline]
+    #[inline(always)]
     #[track_caller]
     fn sync(self) {
         let at = core::panic::Location::caller();
         self.lane().meet(Meeting { method: Method::Sync, bytes: 0, argument: 0, note: 0, at }, ptr::null(), ptr::null_mut());
     }
 
-    #[inline]
+    #[inline(always)]
     #[track_caller]
     fn lead<R: Copy>(self, f: impl FnOnce() -> R) -> R {
         let at = core::panic::Location::caller();
@@ -164,7 +165,7 @@ impl Team for SimWarp {
         unsafe { out.assume_init() }
     }
 
-    #[inline]
+    #[inline(always)]
     #[track_caller]
     fn ballot(self, predicate: bool) -> u32 {
         let at = core::panic::Location::caller();
@@ -178,34 +179,34 @@ impl Team for SimWarp {
         votes
     }
 
-    #[inline]
+    #[inline(always)]
     #[track_caller]
     fn broadcast<R: Copy>(self, value: R, from: u32) -> R {
         self.exchange(Method::Broadcast, from, value, core::panic::Location::caller())
     }
 
-    #[inline]
+    #[inline(always)]
     #[track_caller]
     fn shift_up<R: Copy>(self, value: R, distance: u32) -> R {
         self.exchange(Method::ShiftUp, distance, value, core::panic::Location::caller())
     }
 
-    #[inline]
+    #[inline(always)]
     fn at(self, site: Site) {
         self.lane().site.set(Some(site.at));
     }
 
-    #[inline]
+    #[inline(always)]
     fn note(self, arguments: impl FnOnce() -> u64) {
         self.lane().note.set(arguments());
     }
 
-    #[inline]
+    #[inline(always)]
     fn owns(self, base: *const u8, stride: usize, count: usize) {
         self.lane().own.set(Some(warp::Elements { base, stride, count }));
     }
 
-    #[inline]
+    #[inline(always)]
     fn ended(self, outcome: Option<&Outcome>, rest: *const u64) {
         self.lane().ended(outcome, rest);
     }

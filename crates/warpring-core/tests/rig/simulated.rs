@@ -35,17 +35,15 @@ impl Simulated {
             if let Some(reply) = self.rig.reply(pending) {
                 return reply;
             }
-            match self.machine.run(1000) {
-                Progress::Busy => switches += 1000,
-                Progress::Idle { next_wake_ns: u64::MAX } => match self.rig.reply(pending) {
-                    Some(reply) => return reply,
-                    None => panic!("all workers are idle, and nothing will ever come"),
-                },
+            let progress = self.machine.run(10_000);
+            if let Some(reply) = self.rig.reply(pending) {
+                return reply;
+            }
+            match progress {
+                Progress::Busy => switches += 10_000,
+                Progress::Idle { next_wake_ns: u64::MAX } => panic!("all workers are idle, and nothing will ever come"),
                 Progress::Idle { next_wake_ns } => self.machine.advance_to(next_wake_ns),
-                Progress::Exited => match self.rig.reply(pending) {
-                    Some(reply) => return reply,
-                    None => panic!("all workers have stopped without a reply"),
-                },
+                Progress::Exited => panic!("all workers have stopped without a reply"),
             }
             assert!(switches < PATIENCE, "no reply after {switches} switches");
         }
@@ -55,6 +53,15 @@ impl Simulated {
         let (id, pending) = self.rig.launch(worker, kind, value);
         assert_eq!(self.wait(&pending), Ok(()));
         id
+    }
+
+    /// Runs until no worker has anything to do.
+    pub fn settle(&mut self) {
+        let mut rounds = 0;
+        while self.machine.run(10_000) == Progress::Busy {
+            rounds += 1;
+            assert!(rounds < PATIENCE / 10_000, "never idle");
+        }
     }
 
     pub fn ask<M: RingMessage, R: RingMessage>(&mut self, to: ActorId, tag: u16, message: M) -> Result<R, KernelError> {

@@ -6,11 +6,11 @@ use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 use std::sync::Once;
 
-use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult};
 
+use super::stack::LaneStack;
 use super::violation::{Failure, MAX_KEPT, Place, Violation};
-use super::warp::{LaneRecord, Reason, Shared, Warp, current, set_current};
+use super::warp::{LaneRecord, Reason, Running, Shared, Warp, current};
 use super::{Sim, SimClock, SimWarp};
 use crate::frame::Waiting;
 use crate::module::ModuleTable;
@@ -65,7 +65,7 @@ pub enum Progress {
     Exited,
 }
 
-type Fiber = Coroutine<(), Reason, std::thread::Result<()>, DefaultStack>;
+type Fiber = Coroutine<(), Reason, std::thread::Result<()>, LaneStack>;
 
 /// The workers of a simulated device. One thread at a time runs it, and any thread may.
 pub struct Machine {
@@ -117,8 +117,8 @@ impl Machine {
                 (*worker).prepared = false;
             }
         }
-        let stack = || DefaultStack::new(options.stack_bytes).expect("memory for the stack of a simulated lane");
-        let fibers = warps.iter().map(|warp| warp.lanes.iter().map(|lane| Some(fiber(stack(), module, lane))).collect()).collect();
+        let stack = |lane: &LaneRecord| LaneStack::new(options.stack_bytes, lane.rank as usize).expect("memory for the stack of a simulated lane");
+        let fibers = warps.iter().map(|warp| warp.lanes.iter().map(|lane| Some(fiber(stack(lane), module, lane))).collect()).collect();
         Self {
             fibers,
             live: vec![lanes; warps.len()],
@@ -135,7 +135,8 @@ impl Machine {
     }
 
     /// Lets lanes run, switching at most this many times; comes back earlier when there is nothing to do, or after a handler
-    /// failed, so that the host can see to it. Whatever the host has put into the workers' rings before this call is seen.
+    /// failed, so that the host can see to it. Whatever the host has put into the workers' rings before this call is seen: so
+    /// every worker is asked again, and a call with fewer than some 200 switches for each worker never gets to `Idle`.
     ///
     /// Handlers run on this thread, and may go on in the thread that calls next: they must not hold anything that is bound to a
     /// thread (a guard of a lock, a reference from a thread-local) across a collective or an await.
@@ -143,7 +144,8 @@ impl Machine {
     /// # Panics
     /// If a panic is not a handler's but the scheduler's own, which is a bug in Warpring; or if a handler calls this.
     pub fn run(&mut self, max_switches: u32) -> Progress {
-        assert!(current().is_null(), "a handler cannot run a simulator that it runs in");
+        let shared = Rc::clone(&self.shared);
+        let _running = Running::new(&shared);
         self.shared.host_panics.set(std::thread::panicking());
         self.shared.touch();
         for _ in 0..max_switches {
@@ -222,9 +224,9 @@ impl Machine {
         self.clock.set(self.clock.now_ns() + SWITCH_NS);
         let lane = &warp.lanes[rank as usize];
         let Some(fiber) = &mut self.fibers[worker][rank as usize] else { unreachable!("every lane has a coroutine") };
-        set_current(lane);
+        self.shared.lane.set(lane);
         let result = fiber.resume(());
-        set_current(core::ptr::null());
+        self.shared.lane.set(core::ptr::null());
         match result {
             CoroutineResult::Yield(Reason::Meet) => self.stay = Some(worker),
             CoroutineResult::Yield(Reason::Point) => self.stay = None,
@@ -315,7 +317,7 @@ impl Machine {
     }
 
     /// Unwinds every lane of a warp that has not ended, so that what is on their stacks is dropped. Their stacks.
-    fn take_down(&mut self, worker: usize) -> Vec<DefaultStack> {
+    fn take_down(&mut self, worker: usize) -> Vec<LaneStack> {
         self.live[worker] = 0;
         self.warps[worker].lanes.iter().for_each(|lane| lane.doomed.set(true));
         let fibers = self.fibers[worker].iter_mut().filter_map(Option::take);
@@ -357,7 +359,7 @@ impl core::fmt::Debug for Machine {
 }
 
 /// The coroutine of one lane.
-fn fiber(stack: DefaultStack, module: &'static ModuleTable, lane: &LaneRecord) -> Fiber {
+fn fiber(stack: LaneStack, module: &'static ModuleTable, lane: &LaneRecord) -> Fiber {
     let lane: *const LaneRecord = lane;
     Coroutine::with_stack(stack, move |yielder, ()| {
         // SAFETY: the machine drops its coroutines before its lane records.

@@ -29,6 +29,17 @@ pub(super) enum Reason {
     Failed,
 }
 
+/// What a lane does when it has arrived.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Arrived {
+    /// Nothing: it is on its own.
+    Unwinding,
+    /// Give way.
+    Wait,
+    /// Go on.
+    GoOn,
+}
+
 /// The methods of `Team`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Method {
@@ -62,6 +73,8 @@ pub(super) struct Elements {
 /// What all warps of a machine share.
 pub(super) struct Shared {
     random: Cell<u64>,
+    /// The lane that runs, or null.
+    pub(super) lane: Cell<*const LaneRecord>,
     /// Grows with every store that another worker could see, and whenever the host may have done something.
     pub(super) activity: Cell<u64>,
     /// The thread that runs the machine was panicking when it called.
@@ -72,7 +85,7 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(seed: u64, check_limit: usize) -> Self {
-        Self { random: Cell::new(seed), activity: Cell::new(0), host_panics: Cell::new(false), check_limit }
+        Self { random: Cell::new(seed), lane: Cell::new(ptr::null()), activity: Cell::new(0), host_panics: Cell::new(false), check_limit }
     }
 
     /// SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
@@ -149,20 +162,38 @@ pub(super) struct LaneRecord {
 }
 
 std::thread_local! {
-    /// The lane that runs on this thread.
-    static CURRENT: Cell<*const LaneRecord> = const { Cell::new(ptr::null()) };
+    /// The machine that runs on this thread.
+    static CURRENT: Cell<*const Shared> = const { Cell::new(ptr::null()) };
 }
 
 /// The lane that runs on this thread, or null. Never inlined: a lane may go on on another thread than it stopped on, and the
 /// address of a thread-local must not be kept over that.
 #[inline(never)]
 pub(super) fn current() -> *const LaneRecord {
-    CURRENT.get()
+    // SAFETY: a machine is only noted while it runs (`Running`).
+    unsafe { CURRENT.get().as_ref() }.map_or(ptr::null(), |shared| shared.lane.get())
 }
 
-#[inline(never)]
-pub(super) fn set_current(lane: *const LaneRecord) {
-    CURRENT.set(lane);
+/// Notes that this thread runs a machine, until it is dropped.
+pub(super) struct Running;
+
+impl Running {
+    /// # Panics
+    /// If the thread runs a machine already.
+    pub(super) fn new(shared: &Shared) -> Self {
+        let before = CURRENT.replace(shared);
+        if !before.is_null() {
+            CURRENT.set(before);
+            panic!("a handler cannot run a simulator");
+        }
+        Self
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        CURRENT.set(ptr::null());
+    }
 }
 
 /// A scoped access: one in eight lets another worker go first. Outside a lane, as on a host thread, nothing.
@@ -355,7 +386,10 @@ impl LaneRecord {
     }
 
     /// Gives way. Only from the coroutine of this lane. Unwinds when the machine drops the coroutine.
-    #[inline]
+    ///
+    /// Inlined, as is all that leads to it: the processor predicts returns by the calls it saw last, so each return that follows
+    /// a switch of stacks is predicted wrongly, at several times the cost of the switch itself.
+    #[inline(always)]
     fn suspend(&self, reason: Reason) {
         // SAFETY: the lane's coroutine set it when it started, and it lives as long as the coroutine runs.
         unsafe { (*self.yielder.get()).suspend(reason) }
@@ -363,10 +397,20 @@ impl LaneRecord {
 
     /// Arrives in a collective and waits for the others. After `Lead` the leader has to lead; the others were led. False: this
     /// lane unwinds (its destructors run), so it is a team of its own and there is nobody to wait for.
-    #[inline]
-    pub(super) fn meet(&self, mut meeting: Meeting, value: *const u8, out: *mut u8) -> bool {
+    #[inline(always)]
+    pub(super) fn meet(&self, meeting: Meeting, value: *const u8, out: *mut u8) -> bool {
+        match self.arrive(meeting, value, out) {
+            Arrived::Unwinding => return false,
+            Arrived::Wait => self.suspend(Reason::Meet),
+            Arrived::GoOn => {}
+        }
+        true
+    }
+
+    #[inline(never)]
+    fn arrive(&self, mut meeting: Meeting, value: *const u8, out: *mut u8) -> Arrived {
         if self.unwinds() {
-            return false;
+            return Arrived::Unwinding;
         }
         let warp = self.warp();
         meeting.note = self.note.replace(0);
@@ -395,26 +439,33 @@ impl LaneRecord {
         warp.arrived.set(arrived);
         if arrived != warp.all {
             warp.runnable.set(warp.runnable.get() & !bit);
-            self.suspend(Reason::Meet);
+            Arrived::Wait
         } else if meeting.method == Method::Lead {
             warp.runnable.set(1);
-            if self.rank != 0 {
-                self.suspend(Reason::Meet);
-            }
+            if self.rank == 0 { Arrived::GoOn } else { Arrived::Wait }
         } else {
             warp.exchange(&meeting);
             warp.open();
-            self.let_others_go_first();
+            self.first_out()
         }
-        true
     }
 
     /// The leader has led: gives the result to the others and lets them go on. `before`: the frame that ran before.
     ///
     /// # Safety
     /// The lane is the leader, all others wait in the same `lead`, and `value` and their results are of this many bytes.
-    #[inline]
+    #[inline(always)]
     pub(super) unsafe fn led(&self, value: *const u8, bytes: usize, before: u32) {
+        // SAFETY: contract.
+        if unsafe { self.release(value, bytes, before) } == Arrived::Wait {
+            self.suspend(Reason::Meet);
+        }
+    }
+
+    /// # Safety
+    /// As for `led`.
+    #[inline(never)]
+    unsafe fn release(&self, value: *const u8, bytes: usize, before: u32) -> Arrived {
         let warp = self.warp();
         for lane in &warp.lanes[1..] {
             // SAFETY: contract.
@@ -425,20 +476,26 @@ impl LaneRecord {
         }
         warp.remember();
         warp.open();
-        self.let_others_go_first();
+        self.first_out()
     }
 
     /// Whoever opens a collective would always be first out of it; half of the time it is not.
     #[inline]
-    fn let_others_go_first(&self) {
+    fn first_out(&self) -> Arrived {
         let warp = self.warp();
-        if warp.size > 1 && warp.shared().draw() & 1 == 0 {
-            self.suspend(Reason::Meet);
-        }
+        if warp.size > 1 && warp.shared().draw() & 1 == 0 { Arrived::Wait } else { Arrived::GoOn }
     }
 
     /// This lane's part of a handler's step has ended: all must have ended it in the same way.
+    #[inline(always)]
     pub(super) fn ended(&self, outcome: Option<&Outcome>, rest: *const u64) {
+        self.compare(outcome, rest);
+        let meeting = Meeting { method: Method::Ended, bytes: 0, argument: u32::from(outcome.is_some()), note: 0, at: Location::caller() };
+        self.meet(meeting, ptr::null(), ptr::null_mut());
+    }
+
+    #[inline(never)]
+    fn compare(&self, outcome: Option<&Outcome>, rest: *const u64) {
         let warp = self.warp();
         let at = self.site.take();
         if at.is_some() {
@@ -460,9 +517,7 @@ impl LaneRecord {
                 self.fail(What::Replies, self.rank, self.last.get(), other.last.get());
             }
         }
-        let meeting = Meeting { method: Method::Ended, bytes: 0, argument: u32::from(outcome.is_some()), note: 0, at: Location::caller() };
         self.note.set(0);
-        self.meet(meeting, ptr::null(), ptr::null_mut());
     }
 
     /// Reports that this lane came to another collective than the others.
