@@ -52,6 +52,9 @@ pub use {
     warpring_core::worker::{Counters, Report},
 };
 
+#[cfg(all(feature = "sim", not(target_arch = "nvptx64")))]
+pub use backend::SimOptions;
+
 /// What a kernel's source needs: `use warpring::prelude::*;`.
 pub mod prelude {
     pub use warpring_core::{

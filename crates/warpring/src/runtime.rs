@@ -171,6 +171,10 @@ impl RuntimeBuilder {
             }
             #[cfg(feature = "sim")]
             Backend::Sim(options) => {
+                if !options.lanes.is_power_of_two() || options.lanes > 32 {
+                    let given = options.lanes.into();
+                    return Err(BuildError::Setting { name: "lanes", given, allowed: "1, 2, 4, 8, 16 or 32" });
+                }
                 let shared = crate::backend::sim::start(module, self.settings, dead, options);
                 Ok(Runtime { shared, threads: Mutex::new(Vec::new()), down: false })
             }
@@ -430,6 +434,15 @@ impl Runtime {
         })
     }
 
+    /// The rules of team code that handlers broke so far, with file, line and column; `shutdown` gives them too.
+    #[cfg(feature = "sim")]
+    pub fn violations(&self) -> Vec<String> {
+        match self.shared.engine.get() {
+            Some(Engine::Sim(sim)) => sim.violations(),
+            _ => Vec::new(),
+        }
+    }
+
     /// The last 1,024 messages without a reply that were not handled, oldest first.
     pub fn dead_letters(&self) -> Vec<DeadLetter> {
         self.shared.dead.list()
@@ -571,7 +584,10 @@ fn end(shared: &Arc<Shared>, threads: Vec<JoinHandle<()>>, limit: Duration) -> R
     }
     match shared.engine.get() {
         #[cfg(feature = "sim")]
-        Some(Engine::Sim(sim)) => result = result.and(sim.run_to_end()),
+        Some(Engine::Sim(sim)) => {
+            let ended = sim.run_to_end(shared);
+            result = result.and(ended);
+        }
         _ => {
             for thread in threads {
                 if thread.join().is_err() {
