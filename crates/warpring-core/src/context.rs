@@ -178,10 +178,10 @@ impl<'a> RingContext<'a> {
     #[track_caller]
     pub fn update<T: State, R: Copy>(&mut self, state: &Resident<T>, change: impl FnOnce(&mut T) -> R) -> R {
         let at = self.own(state);
-        // SAFETY (of the closure): as in `read`; `&mut self` excludes every other borrow of this actor's state, and only the
-        // leader is inside, after all lanes have arrived.
         with_team!(self.team, |team, _F| {
             team.note(|| at as u64);
+            // SAFETY: as in `read`; `&mut self` excludes every other borrow of this actor's state, and only the leader is inside,
+            // after all lanes have arrived.
             team.lead(|| unsafe { change(&mut *at) })
         })
     }

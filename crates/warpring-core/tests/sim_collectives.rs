@@ -62,7 +62,7 @@ impl RingKernelHandler<Words, Words> for Lab {
             }
             BALLOT => {
                 let lane = ctx.lane();
-                [u64::from(ctx.ballot(lane % 3 == 0)), u64::from(ctx.ballot(true)), u64::from(ctx.ballot(false)), 0]
+                [u64::from(ctx.ballot(lane.is_multiple_of(3))), u64::from(ctx.ballot(true)), u64::from(ctx.ballot(false)), 0]
             }
             BROADCAST => {
                 let lane = u64::from(ctx.lane());

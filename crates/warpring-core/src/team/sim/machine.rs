@@ -209,7 +209,7 @@ impl Machine {
             return Some(worker);
         }
         let workers = self.warps.len();
-        let start = ((draw >> 32) * workers as u64 >> 32) as usize;
+        let start = (((draw >> 32) * workers as u64) >> 32) as usize;
         (start..workers).chain(0..start).find(ready)
     }
 
