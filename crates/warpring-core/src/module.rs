@@ -7,17 +7,25 @@ use core::task::{Context, Poll, Waker};
 
 use crate::context::RingContext;
 use crate::error::{KernelError, Result};
-use crate::frame::Outcome;
+use crate::frame::{Frame, Outcome};
 use crate::handler::{GpuKernel, KernelMetadata, RingKernelHandler};
-use crate::message::RingMessage;
-use crate::ring::Lines;
-use crate::worker::Worker;
+use crate::layout;
+use crate::mailbox::Actor;
+use crate::message::{self, Header, MAX_PAYLOAD, RingMessage, lines_for};
+use crate::resident::{Resident, State};
+use crate::ring::{Line, Lines};
+use crate::worker::{Peer, Worker};
 
 /// A kernel type of plain data. `derive(RingKernel)` implements it.
 ///
 /// # Safety
 /// Every field is [`State`] or [`Resident`](crate::Resident), so that the value may be moved to the device byte by byte and is never dropped;
 /// `FINGERPRINT` changes when the layout does.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a ring kernel",
+    label = "`RingKernel` is not derived for this",
+    note = "add `#[derive(Debug, RingKernel)]` and `#[ring_kernel(id = \"domain/name\")]` to `{Self}`"
+)]
 pub unsafe trait KernelLayout: GpuKernel + Sized + 'static {
     /// Hash over the fields, their offsets and their types.
     const FINGERPRINT: u64;
@@ -25,7 +33,34 @@ pub unsafe trait KernelLayout: GpuKernel + Sized + 'static {
     const METADATA: KernelMetadata;
 }
 
+/// What a field of a kernel may be: [`State`], which then does not change, or `Resident<T>`.
+///
+/// # Safety
+/// As for [`State`], except that the content of a `Resident` changes.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a field of a ring kernel",
+    label = "this is not plain data of the same layout on host and device",
+    note = "a kernel's fields are `Resident<T>` (what changes) or plain `T`, where `T` is a fixed-size integer, a float, `bool`, an array, `ActorId`, `Address<K>`, or your own struct or `#[repr(u8)]` enum of these with `#[derive(Clone, Copy, State)]`"
+)]
+pub unsafe trait KernelField {
+    const FINGERPRINT: u64;
+}
+// SAFETY: the contract of `State`.
+unsafe impl<T: State> KernelField for T {
+    const FINGERPRINT: u64 = T::FINGERPRINT;
+}
+// SAFETY: `Resident<T>` is a `T` in memory, and `T` is `State`.
+unsafe impl<T: State> KernelField for Resident<T> {
+    const FINGERPRINT: u64 = layout::mix(T::FINGERPRINT, 0x2e51);
+}
+
 /// A kernel that a module exports.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not exported",
+    label = "no `warpring::export!` lists this kernel",
+    note = "list `{Self}` in the `warpring::export!` of its crate"
+)]
 pub trait Exported: KernelLayout {
     /// Number of the kind in its module.
     const KIND: u16;
@@ -34,6 +69,11 @@ pub trait Exported: KernelLayout {
 }
 
 /// An exported kernel that takes messages of type `M`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` takes no messages of type `{M}`",
+    label = "not listed in `warpring::export!`",
+    note = "implement `RingKernelHandler<{M}, Reply>` for `{Self}`, and list `{M} => Reply` under `{Self}` in `warpring::export!`"
+)]
 pub trait Handles<M: RingMessage>: Exported + RingKernelHandler<M, Self::Reply> {
     /// The response message.
     type Reply: RingMessage;
@@ -66,7 +106,7 @@ pub struct Lane {
 /// The kinds of actors of one PTX module or one host vtable. Implemented by `export!`.
 ///
 /// # Safety
-/// `begin` and `resume` agree on the future type of each `(kind, op)`, and `LANE_BYTES` fits the largest of them.
+/// `begin`, `resume` and `cancel` agree on the future type of each `(kind, op)`, and `FUTURE_BYTES` fits the largest of them.
 pub unsafe trait Module: 'static {
     /// Bytes for the largest future, at alignment 16.
     const FUTURE_BYTES: usize;
@@ -126,6 +166,7 @@ pub struct ModuleTable {
     ///
     /// # Safety
     /// The pointer is a worker that nobody else runs.
+    #[cfg(not(target_arch = "nvptx64"))]
     pub run_cpu: unsafe fn(*mut Worker),
     /// The worker loop for one lane of the simulator.
     ///
@@ -135,9 +176,126 @@ pub struct ModuleTable {
     pub run_sim: unsafe fn(*mut Worker, crate::team::sim::SimWarp),
 }
 
-/// Bytes of the future that a handler or hook returns. For `export!`.
+impl KindTable {
+    /// The table of kernel `K`. For `export!`.
+    #[doc(hidden)]
+    pub const fn new<K: Exported>(
+        has_initialize: bool,
+        has_shutdown: bool,
+        handlers: &'static [(&'static str, &'static str, u16)],
+    ) -> Self {
+        assert!(size_of::<K>() <= u32::MAX as usize, "a kernel holds less than 4 GiB");
+        Self { metadata: K::METADATA, bytes: size_of::<K>() as u32, align: align_of::<K>() as u32, has_initialize, has_shutdown, handlers }
+    }
+}
+
+impl ModuleTable {
+    /// The table of module `M`. For `export!`, which cannot see this crate's features and target.
+    #[doc(hidden)]
+    pub const fn new<M: Module>(name: &'static str, fingerprint: u64, kinds: &'static [KindTable]) -> Self {
+        Self {
+            name,
+            fingerprint,
+            kinds,
+            future_bytes: M::FUTURE_BYTES,
+            max_lines: M::MAX_LINES,
+            #[cfg(not(target_arch = "nvptx64"))]
+            run_cpu: run_cpu::<M>,
+            #[cfg(feature = "sim")]
+            run_sim: crate::run::run::<M, crate::team::sim::Sim>,
+        }
+    }
+}
+
+/// # Safety
+/// As for [`ModuleTable::run_cpu`].
+#[cfg(not(target_arch = "nvptx64"))]
+unsafe fn run_cpu<M: Module>(worker: *mut Worker) {
+    // SAFETY: contract.
+    unsafe { crate::run::run::<M, crate::team::Cpu>(worker, crate::team::Solo) }
+}
+
+/// Hash over the framework's own layouts and the given parts. For `export!`.
+///
+/// The sizes of futures are no part of it: host and device may lay out a future differently, and only the device's own counts.
+#[doc(hidden)]
+pub const fn fingerprint(parts: &[u64]) -> u64 {
+    let mut hash = layout::mix_bytes(layout::EMPTY, env!("CARGO_PKG_VERSION").as_bytes());
+    let own = [
+        size_of::<Header>(),
+        size_of::<Line>(),
+        size_of::<Actor>(),
+        size_of::<Frame>(),
+        size_of::<Outcome>(),
+        size_of::<Peer>(),
+        size_of::<Worker>(),
+        message::LINE_BYTES,
+        message::FIRST_PAYLOAD,
+        message::NEXT_PAYLOAD,
+    ];
+    let mut i = 0;
+    while i < own.len() {
+        hash = layout::mix(hash, own[i] as u64);
+        i += 1;
+    }
+    i = 0;
+    while i < parts.len() {
+        hash = layout::mix(hash, parts[i]);
+        i += 1;
+    }
+    hash
+}
+
+/// The largest of these, and at least `least`. For `export!`.
+#[doc(hidden)]
+pub const fn largest(least: usize, sizes: &[usize]) -> usize {
+    let mut most = least;
+    let mut i = 0;
+    while i < sizes.len() {
+        most = layout::max(most, sizes[i]);
+        i += 1;
+    }
+    most
+}
+
+const fn message_lines<M: RingMessage>() -> usize {
+    const {
+        assert!(
+            M::SIZE <= MAX_PAYLOAD,
+            "a ring message holds at most 424 bytes: send it in parts, or keep it in resident state and send an index"
+        )
+    };
+    lines_for(M::SIZE)
+}
+
+/// How many of a kernel's hook futures somebody wrote, and the number of the first; `usize::MAX` if there is none. A hook that
+/// nobody wrote has a future without a size. For `export!`.
+#[doc(hidden)]
+pub const fn written(sizes: &[usize]) -> (usize, usize) {
+    let mut count = 0;
+    let mut first = usize::MAX;
+    let mut i = sizes.len();
+    while i > 0 {
+        i -= 1;
+        if sizes[i] > 0 {
+            count += 1;
+            first = i;
+        }
+    }
+    (count, first)
+}
+
+/// What [`Module::resume`] gives for what was never begun, which its contract excludes. For `export!`.
+#[doc(hidden)]
+#[cold]
+pub fn not_begun() -> Poll<Outcome> {
+    Poll::Ready(Outcome::failed(KernelError::Malformed))
+}
+
+/// Bytes of the future that a hook returns. For `export!`.
 #[doc(hidden)]
 pub const fn future_bytes<A, B, Fut>(_: &impl Fn(A, B) -> Fut) -> usize {
+    const { assert!(align_of::<Fut>() <= 16, "the hook holds a value aligned to more than 16 bytes across an await") };
     size_of::<Fut>()
 }
 /// As [`future_bytes`], for a handler.
@@ -274,3 +432,215 @@ pub unsafe fn cancel_hook<A, B, Fut>(lane: &Lane, _hook: impl Fn(A, B) -> Fut) {
     unsafe { lane.future.cast::<Fut>().drop_in_place() }
 }
 
+/// Bytes of the future of `K`'s handler for `M`, or of a hook in that implementation. For `export!`, as are the three below:
+/// they ask only for `K: Handles<M>`, so that a kernel without the handler is one error, at the line that lists it.
+#[doc(hidden)]
+pub const fn bytes_of<K: Handles<M>, M: RingMessage>(op: Op) -> usize {
+    match op {
+        Op::Handle(_) => handler_bytes(&<K as RingKernelHandler<M, K::Reply>>::handle),
+        Op::Initialize => future_bytes(&<K as RingKernelHandler<M, K::Reply>>::initialize),
+        Op::Shutdown => future_bytes(&<K as RingKernelHandler<M, K::Reply>>::shutdown),
+    }
+}
+
+/// # Safety
+/// As for [`Module::begin`], for an actor of type `K`.
+#[doc(hidden)]
+#[inline(always)]
+pub unsafe fn begin_op<K: Handles<M>, M: RingMessage>(op: Op, lane: &Lane, request: Lines, lines: u8) -> Poll<Outcome> {
+    // SAFETY: contract.
+    unsafe {
+        match op {
+            Op::Handle(_) => begin_handle::<K, M, K::Reply>(lane, request, lines),
+            Op::Initialize => begin_hook(lane, <K as RingKernelHandler<M, K::Reply>>::initialize),
+            Op::Shutdown => begin_hook(lane, <K as RingKernelHandler<M, K::Reply>>::shutdown),
+        }
+    }
+}
+
+/// # Safety
+/// As for [`Module::resume`], for an actor of type `K`.
+#[doc(hidden)]
+#[inline(always)]
+pub unsafe fn resume_op<K: Handles<M>, M: RingMessage>(op: Op, lane: &Lane) -> Poll<Outcome> {
+    // SAFETY: contract.
+    unsafe {
+        match op {
+            Op::Handle(_) => resume_handle(lane, <K as RingKernelHandler<M, K::Reply>>::handle),
+            Op::Initialize => resume_hook(lane, <K as RingKernelHandler<M, K::Reply>>::initialize),
+            Op::Shutdown => resume_hook(lane, <K as RingKernelHandler<M, K::Reply>>::shutdown),
+        }
+    }
+}
+
+/// # Safety
+/// As for [`Module::cancel`], for an actor of type `K`.
+#[doc(hidden)]
+#[inline(always)]
+pub unsafe fn cancel_op<K: Handles<M>, M: RingMessage>(op: Op, lane: &Lane) {
+    // SAFETY: contract.
+    unsafe {
+        match op {
+            Op::Handle(_) => cancel_handle(lane, <K as RingKernelHandler<M, K::Reply>>::handle),
+            Op::Initialize => cancel_hook(lane, <K as RingKernelHandler<M, K::Reply>>::initialize),
+            Op::Shutdown => cancel_hook(lane, <K as RingKernelHandler<M, K::Reply>>::shutdown),
+        }
+    }
+}
+
+/// Hash over a handler's number, request and reply. For `export!`.
+#[doc(hidden)]
+pub const fn handler_print<K: Handles<M>, M: RingMessage>() -> u64 {
+    layout::mix(layout::mix(layout::mix(layout::EMPTY, K::TAG as u64), M::FINGERPRINT), <K::Reply as RingMessage>::FINGERPRINT)
+}
+
+/// Lines of a handler's request or reply, whichever has more. For `export!`.
+#[doc(hidden)]
+pub const fn handler_lines<K: Handles<M>, M: RingMessage>() -> usize {
+    layout::max(message_lines::<M>(), message_lines::<K::Reply>())
+}
+
+/// Hash over a kernel. For `export!`.
+#[doc(hidden)]
+pub const fn kernel_print<K: Exported>() -> u64 {
+    layout::mix(K::FINGERPRINT, K::KIND as u64)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use core::cell::Cell;
+    use core::future::poll_fn;
+    use core::ptr;
+    use std::boxed::Box;
+    use std::rc::Rc;
+    use std::thread_local;
+
+    use super::*;
+    use crate::handler::KernelMode;
+    use crate::team::Solo;
+
+    thread_local! {
+        /// Lives in every suspended future of `Pauses`: the count says how many there are.
+        static HELD: Rc<()> = Rc::new(());
+        static SHUT: Cell<bool> = const { Cell::new(false) };
+    }
+
+    #[derive(Debug)]
+    struct Pauses {
+        add: u32,
+    }
+
+    impl GpuKernel for Pauses {
+        fn metadata(&self) -> &KernelMetadata {
+            &Self::METADATA
+        }
+    }
+    // SAFETY: the only field is a number.
+    unsafe impl KernelLayout for Pauses {
+        const FINGERPRINT: u64 = 1;
+        const METADATA: KernelMetadata = KernelMetadata {
+            id: "test/pauses",
+            domain: "test",
+            mode: KernelMode::Ring,
+            description: "",
+            version: 1,
+            requires_gpu_native: false,
+        };
+    }
+    impl Exported for Pauses {
+        const KIND: u16 = 0;
+        fn module() -> &'static ModuleTable {
+            unreachable!("no test asks")
+        }
+    }
+    impl Handles<u32> for Pauses {
+        type Reply = u32;
+        const TAG: u16 = 0;
+    }
+
+    impl RingKernelHandler<u32, u32> for Pauses {
+        async fn handle(&self, _: &mut RingContext<'_>, n: u32) -> Result<u32> {
+            let held = HELD.with(Rc::clone);
+            let mut polls = 0;
+            poll_fn(|_| {
+                polls += 1;
+                if polls == 3 { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+            drop(held);
+            Ok(n + self.add)
+        }
+        async fn shutdown(&self, _: &mut RingContext<'_>) -> Result<()> {
+            SHUT.set(true);
+            Err(KernelError::rejected(self.add))
+        }
+    }
+
+    /// A lane for `Pauses`, with room for its futures.
+    fn with_lane<R>(f: impl FnOnce(&Lane) -> R) -> R {
+        let bytes = largest(0, &[bytes_of::<Pauses, u32>(Op::Handle(0)), bytes_of::<Pauses, u32>(Op::Shutdown)]);
+        let mut room = std::vec![0u128; bytes.div_ceil(16)];
+        let actor = Box::new(Pauses { add: 7 });
+        let mut ctx = RingContext::new(ptr::null_mut(), ptr::null_mut(), Solo.into());
+        f(&Lane {
+            state: (&raw const *actor).cast(),
+            ctx: &raw mut ctx,
+            future: room.as_mut_ptr().cast(),
+            rest: ptr::null_mut(),
+        })
+    }
+
+    fn held() -> usize {
+        HELD.with(Rc::strong_count) - 1
+    }
+
+    #[test]
+    fn a_handler_is_suspended_resumed_and_dropped() {
+        let line = Line::default();
+        with_lane(|lane| {
+            // SAFETY: the lane is free; the line holds the message 0; each resume follows a `Pending`.
+            unsafe {
+                assert!(begin_op::<Pauses, u32>(Op::Handle(0), lane, Lines::flat(&line), 1).is_pending());
+                assert_eq!(held(), 1);
+                assert!(resume_op::<Pauses, u32>(Op::Handle(0), lane).is_pending());
+                let Poll::Ready(outcome) = resume_op::<Pauses, u32>(Op::Handle(0), lane) else { panic!("it ends at the third poll") };
+                assert_eq!((outcome.kind, outcome.first[0]), (message::Kind::Reply, 7));
+                assert_eq!(held(), 0);
+            }
+        });
+    }
+
+    #[test]
+    fn a_cancelled_handler_is_dropped() {
+        let line = Line::default();
+        with_lane(|lane| {
+            // SAFETY: as above; nothing runs it after the cancel.
+            unsafe {
+                assert!(begin_op::<Pauses, u32>(Op::Handle(0), lane, Lines::flat(&line), 1).is_pending());
+                assert_eq!(held(), 1);
+                cancel_op::<Pauses, u32>(Op::Handle(0), lane);
+                assert_eq!(held(), 0);
+            }
+        });
+    }
+
+    #[test]
+    fn a_hook_runs_and_its_error_is_the_outcome() {
+        with_lane(|lane| {
+            let line = Line::default();
+            // SAFETY: the lane is free.
+            let ended = unsafe { begin_op::<Pauses, u32>(Op::Shutdown, lane, Lines::flat(&line), 1) };
+            let Poll::Ready(outcome) = ended else { panic!("it does not wait") };
+            assert!(SHUT.get());
+            assert_eq!((outcome.kind, outcome.code, outcome.detail), (message::Kind::Failed, 1, 7));
+        });
+    }
+
+    #[test]
+    fn only_hooks_that_are_written_have_a_size() {
+        assert_eq!(bytes_of::<Pauses, u32>(Op::Initialize), 0);
+        assert!(bytes_of::<Pauses, u32>(Op::Shutdown) > 0);
+        assert_eq!(written(&[0, 8, 0, 8]), (2, 1));
+        assert_eq!(written(&[0, 0]), (0, usize::MAX));
+    }
+}

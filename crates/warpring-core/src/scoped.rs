@@ -83,15 +83,16 @@ mod imp {
         /// No thread may write the cell at the same time.
         #[inline(always)]
         pub unsafe fn get(&self) -> T {
-            // SAFETY: no concurrent writer (contract); the cell is always initialised.
-            unsafe { *self.0.get() }
+            // SAFETY: no concurrent writer (contract); the cell is always initialised. Volatile: the compiler must not join
+            // neighbouring words into a wider access, which the store buffer could not forward.
+            unsafe { self.0.get().read_volatile() }
         }
         /// # Safety
         /// No other thread may touch the cell at the same time.
         #[inline(always)]
         pub unsafe fn set(&self, v: T) {
-            // SAFETY: exclusive by contract.
-            unsafe { *self.0.get() = v }
+            // SAFETY: exclusive by contract. Volatile, as in `get`.
+            unsafe { self.0.get().write_volatile(v) }
         }
     }
 }
@@ -224,6 +225,24 @@ mod imp {
             unsafe { self.0.get().write_volatile(v) }
         }
     }
+}
+
+/// Keeps the compiler from moving a load before a store: the sender's side of the barrier for those who go to sleep, who execute
+/// the processor's barrier for both sides. Nobody sleeps on the device, and LLVM has no such fence for it.
+#[inline(always)]
+pub fn light_barrier() {
+    #[cfg(not(target_arch = "nvptx64"))]
+    core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::SeqCst);
+}
+
+/// The device's nanosecond counter. Here because this is the one file with `asm!`.
+#[cfg(target_arch = "nvptx64")]
+#[inline(always)]
+pub(crate) fn global_timer() -> u64 {
+    let now: u64;
+    // SAFETY: reads a special register.
+    unsafe { core::arch::asm!("mov.u64 {0}, %globaltimer;", out(reg64) now) }
+    now
 }
 
 /// `Word32`: a word that one thread writes and others read, through scoped loads and stores. `Data<T>`: content that such a

@@ -130,12 +130,12 @@ pub trait Fabric: 'static {
     type Mesh: Scope;
     /// Scope of the rings and cells between workers and host.
     type Host: Scope;
-    /// Idle rounds from one call of [`idle`](Self::idle) and look at the clock to the next; a power of two.
-    const IDLE_ROUNDS: u32 = 64;
+    /// Idle rounds from one look at the clock and call of [`idle`](Self::idle) to the next; a power of two.
+    const IDLE_ROUNDS: u32 = 256;
 
     /// The worker has nothing to do: on the host, its hook spins or sleeps.
     #[inline(always)]
-    fn idle(worker: &Worker) {
+    fn idle(worker: &mut Worker) {
         worker.rest();
     }
 }
@@ -193,18 +193,22 @@ macro_rules! with_team {
 }
 pub(crate) use with_team;
 
+#[cfg(not(target_arch = "nvptx64"))]
 impl From<Solo> for AnyTeam {
     #[inline(always)]
     fn from(_: Solo) -> Self {
-        #[cfg(target_arch = "nvptx64")]
-        {
-            Self { nv: nv::NvWarp::current() }
-        }
-        #[cfg(not(target_arch = "nvptx64"))]
         Self {
             #[cfg(feature = "sim")]
             sim: None,
         }
+    }
+}
+
+#[cfg(target_arch = "nvptx64")]
+impl From<nv::NvWarp> for AnyTeam {
+    #[inline(always)]
+    fn from(nv: nv::NvWarp) -> Self {
+        Self { nv }
     }
 }
 

@@ -308,7 +308,7 @@ unsafe fn hook_idle(_: *const (), _: u32, _: u32, _: u64) {
     std::thread::yield_now();
 }
 unsafe fn hook_wake(_: *const (), _: u32) {}
-unsafe fn hook_dead_letter(data: *const (), header: &Header, _: Lines, reason: KernelError) {
+unsafe fn hook_dead_letter(data: *const (), _: u32, header: &Header, _: Lines, reason: KernelError) {
     // SAFETY: as in `hook_now`.
     let host = unsafe { &*data.cast::<Host>() };
     host.dead_letters.lock().expect("no hook panics").push((*header, reason));
@@ -414,10 +414,10 @@ macro_rules! module_by_hand {
             })+
         )+
 
-        static $table: ::warpring_core::module::ModuleTable = ::warpring_core::module::ModuleTable {
-            name: module_path!(),
-            fingerprint: 0,
-            kinds: &[$(::warpring_core::module::KindTable {
+        static $table: ::warpring_core::module::ModuleTable = ::warpring_core::module::ModuleTable::new::<ByHand>(
+            module_path!(),
+            0,
+            &[$(::warpring_core::module::KindTable {
                 metadata: <$kernel as ::warpring_core::module::KernelLayout>::METADATA,
                 bytes: size_of::<$kernel>() as u32,
                 align: align_of::<$kernel>() as u32,
@@ -425,18 +425,6 @@ macro_rules! module_by_hand {
                 has_shutdown: false,
                 handlers: &[$((stringify!($request), stringify!($reply), $tag)),+],
             }),+],
-            future_bytes: <ByHand as ::warpring_core::module::Module>::FUTURE_BYTES,
-            max_lines: <ByHand as ::warpring_core::module::Module>::MAX_LINES,
-            run_cpu: {
-                // SAFETY (of callers): as for `run`.
-                unsafe fn run_cpu(worker: *mut ::warpring_core::worker::Worker) {
-                    // SAFETY: passed on.
-                    unsafe { ::warpring_core::run::run::<ByHand, ::warpring_core::team::Cpu>(worker, ::warpring_core::team::Solo) }
-                }
-                run_cpu
-            },
-            #[cfg(feature = "sim")]
-            run_sim: ::warpring_core::run::run::<ByHand, ::warpring_core::team::sim::Sim>,
-        };
+        );
     };
 }

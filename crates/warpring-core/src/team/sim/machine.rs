@@ -257,7 +257,7 @@ impl Machine {
                 let worker = &*warp.worker;
                 for index in 0..worker.frame_count {
                     let frame = worker.frame(index);
-                    if (*frame).in_use && matches!((*frame).waiting, Waiting::Reply | Waiting::Time) {
+                    if (*frame).in_use && matches!((*frame).waiting, Waiting::Reply | Waiting::Time | Waiting::Room) {
                         earliest = earliest.min((*frame).wake_at);
                     }
                 }
