@@ -20,6 +20,7 @@ pub mod sim;
 
 use crate::frame::Outcome;
 use crate::scoped::{Device, Scope, System};
+#[cfg(not(target_arch = "nvptx64"))]
 use crate::worker::Worker;
 
 /// The lanes that execute one handler together.
@@ -130,13 +131,14 @@ pub trait Fabric: 'static {
     type Mesh: Scope;
     /// Scope of the rings and cells between workers and host.
     type Host: Scope;
-    /// Idle rounds from one look at the clock and call of [`idle`](Self::idle) to the next; a power of two.
+    /// Idle rounds from one call of [`idle`](Self::idle) and look at the clock to the next; a power of two.
     const IDLE_ROUNDS: u32 = 256;
 
-    /// The worker has nothing to do: on the host, its hook spins or sleeps.
+    /// The worker has nothing to do: on the host, its hook spins or sleeps, at most until `wake`.
+    #[cfg(not(target_arch = "nvptx64"))]
     #[inline(always)]
-    fn idle(worker: &mut Worker) {
-        worker.rest();
+    fn idle(worker: &Worker, wake: u64) {
+        worker.rest(wake);
     }
 }
 

@@ -602,37 +602,34 @@ impl Worker {
         }
     }
 
-    /// Nothing to do: every now and then look at the clock, and let the backend rest.
+    /// Nothing to do: every now and then let the backend rest, and look at the clock.
     #[inline(always)]
     pub(crate) fn idle<F: Fabric>(&mut self) {
         self.idle_rounds = self.idle_rounds.wrapping_add(1);
         if self.idle_rounds & (F::IDLE_ROUNDS - 1) == 0 {
             self.tick();
-            F::idle(self);
-        }
-    }
-
-    /// Lets the host decide whether to spin or sleep. On the device there is no host to ask.
-    #[inline(always)]
-    pub(crate) fn rest(&mut self) {
-        #[cfg(not(target_arch = "nvptx64"))]
-        {
-            let mut wake = self.next_wake;
-            if core::mem::take(&mut self.blocked) || !self.flushing.is_empty() {
-                // It waits for room in a ring, and whoever makes room wakes nobody.
-                wake = wake.min(self.now.saturating_add(LOOK_FOR_ROOM_NS));
+            // The device has no host to ask: it looks again.
+            #[cfg(not(target_arch = "nvptx64"))]
+            {
+                let mut wake = self.next_wake;
+                if core::mem::take(&mut self.blocked) || !self.flushing.is_empty() {
+                    // It waits for room in a ring, and whoever makes room wakes nobody.
+                    wake = wake.min(self.now.saturating_add(LOOK_FOR_ROOM_NS));
+                }
+                F::idle(self, wake);
+                // Not `tick`: no step took this time.
+                self.now = self.clock();
+                self.wake_due();
             }
-            // SAFETY: the hooks outlive the worker (contract of `init`).
-            unsafe { (self.hooks.idle)(self.hooks.data, self.index, self.idle_rounds, wake) }
-            self.rested();
         }
     }
 
-    /// Looks at the clock after a rest: not [`tick`](Self::tick), for no step took this time.
+    /// Lets the host decide whether to spin or sleep, at most until `wake`.
     #[cfg(not(target_arch = "nvptx64"))]
-    pub(crate) fn rested(&mut self) {
-        self.now = self.clock();
-        self.wake_due();
+    #[inline(always)]
+    pub(crate) fn rest(&self, wake: u64) {
+        // SAFETY: the hooks outlive the worker (contract of `init`).
+        unsafe { (self.hooks.idle)(self.hooks.data, self.index, self.idle_rounds, wake) }
     }
 
     #[inline(always)]

@@ -79,10 +79,9 @@ impl Fabric for Sim {
     // A worker that finds nothing gives way at once, and looks at the virtual clock when its turn comes.
     const IDLE_ROUNDS: u32 = 1;
 
-    fn idle(worker: &mut Worker) {
+    fn idle(worker: &Worker, _wake: u64) {
         // The clock may have made something resumable just now.
         warp::idle(worker.steps, worker.resumable.is_empty());
-        worker.rested();
     }
 }
 

@@ -433,5 +433,5 @@ pub static MODULE: ModuleTable = ModuleTable {
     max_lines: TestModule::MAX_LINES,
     run_cpu,
     #[cfg(feature = "sim")]
-    run_sim: run::<TestModule, warpring_core::team::sim::Sim>,
+    run_sim: warpring_core::run::run::<TestModule, warpring_core::team::sim::Sim>,
 };
