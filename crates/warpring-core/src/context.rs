@@ -178,10 +178,10 @@ impl<'a> RingContext<'a> {
     #[track_caller]
     pub fn update<T: State, R: Copy>(&mut self, state: &Resident<T>, change: impl FnOnce(&mut T) -> R) -> R {
         let at = self.own(state);
-        // SAFETY (of the closure): as in `read`; `&mut self` excludes every other borrow of this actor's state, and only the
-        // leader is inside, after all lanes have arrived.
         with_team!(self.team, |team, _F| {
             team.note(|| at as u64);
+            // SAFETY: as in `read`; `&mut self` excludes every other borrow of this actor's state, and only the leader is inside,
+            // after all lanes have arrived.
             team.lead(|| unsafe { change(&mut *at) })
         })
     }
@@ -456,10 +456,10 @@ impl<K: Handles<M>, M: RingMessage> Future for Ask<'_, '_, K, M> {
         // SAFETY: nothing in an Ask is pinned by address.
         let this = unsafe { self.get_unchecked_mut() };
         if this.state == AskState::New {
-            this.ctx.at(this.site);
             if this.until == 0 {
                 // A stated limit is counted from now; the default one from the last look at the clock, which is at most 64 steps
                 // old (a step that takes long is made up for, see `Worker::look`).
+                this.ctx.at(this.site);
                 let now = if this.stated { this.ctx.now() } else { this.ctx.worker().now };
                 this.until = now.saturating_add(this.limit).max(1);
                 this.deadline = if this.stated { deadline_within(now, this.limit) } else { 0 };

@@ -608,26 +608,28 @@ impl Worker {
         self.idle_rounds = self.idle_rounds.wrapping_add(1);
         if self.idle_rounds & (F::IDLE_ROUNDS - 1) == 0 {
             self.tick();
-            let mut wake = self.next_wake;
-            if core::mem::take(&mut self.blocked) || !self.flushing.is_empty() {
-                // It waits for room in a ring, and whoever makes room wakes nobody.
-                wake = wake.min(self.now.saturating_add(LOOK_FOR_ROOM_NS));
+            // The device has no host to ask: it looks again.
+            #[cfg(not(target_arch = "nvptx64"))]
+            {
+                let mut wake = self.next_wake;
+                if core::mem::take(&mut self.blocked) || !self.flushing.is_empty() {
+                    // It waits for room in a ring, and whoever makes room wakes nobody.
+                    wake = wake.min(self.now.saturating_add(LOOK_FOR_ROOM_NS));
+                }
+                F::idle(self, wake);
+                // Not `tick`: no step took this time.
+                self.now = self.clock();
+                self.wake_due();
             }
-            F::idle(self, wake);
-            // Not `tick`: no step took this time.
-            self.now = self.clock();
-            self.wake_due();
         }
     }
 
     /// Lets the host decide whether to spin or sleep, at most until `wake`.
+    #[cfg(not(target_arch = "nvptx64"))]
     #[inline(always)]
     pub(crate) fn rest(&self, wake: u64) {
-        #[cfg(not(target_arch = "nvptx64"))]
         // SAFETY: the hooks outlive the worker (contract of `init`).
-        unsafe {
-            (self.hooks.idle)(self.hooks.data, self.index, self.idle_rounds, wake)
-        }
+        unsafe { (self.hooks.idle)(self.hooks.data, self.index, self.idle_rounds, wake) }
     }
 
     #[inline(always)]
