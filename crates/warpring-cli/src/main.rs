@@ -1,2 +1,6 @@
 //! The `warpring` command.
+mod input;
+mod run;
+#[cfg(test)]
+mod test_data;
 fn main() {}

@@ -1,0 +1,245 @@
+//! `warpring run fraud-features`: streaming features of card transactions, one actor for each customer and terminal.
+//!
+//! Input is read as one stream in time order and answered in that order. Without input, a seeded stream is made up and
+//! every answer is compared with a plain reference.
+
+mod generate;
+mod output;
+mod reference;
+
+use super::JobError;
+use crate::input::InputError;
+use crate::input::transactions::{Row, Transactions};
+use generate::Generator;
+use hdrhistogram::Histogram;
+use reference::Reference;
+use serde_json::json;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use warpring_kernels::fraud::customer_window::CustomerFeatures;
+use warpring_kernels::fraud::terminal_risk::TerminalFeatures;
+use warpring_kernels::fraud::{AMOUNT_TOO_LARGE, TIME_WENT_BACK, WINDOW_FULL};
+
+/// Streaming features of card transactions: windows of each customer, risk of each terminal.
+#[derive(Debug, clap::Args)]
+pub struct FraudFeatures {
+    /// Transactions as CSV, plain or gzip; several files in time order are one stream. Without: a made-up stream, of
+    /// which every answer is verified
+    #[arg(long, value_name = "FILE")]
+    input: Vec<PathBuf>,
+    /// Where the features go; with input, standard output (`-`) unless named
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Print the summary as JSON
+    #[arg(long)]
+    json: bool,
+    /// Seed of the made-up stream
+    #[arg(long, default_value_t = 1, conflicts_with = "input")]
+    seed: u64,
+    /// Length of the made-up stream
+    #[arg(long, default_value_t = 1_000_000, conflicts_with = "input")]
+    transactions: u64,
+}
+
+/// What the two actors of a transaction answered.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Answer {
+    /// The customer's.
+    pub customer: CustomerFeatures,
+    /// The terminal's.
+    pub terminal: TerminalFeatures,
+}
+
+/// The transactions, in order.
+pub type Rows<'a> = dyn Iterator<Item = Result<Row, InputError>> + 'a;
+/// Where each transaction goes with its answer, in the same order.
+pub type Sink<'a> = dyn FnMut(&Row, &Answer) -> Result<(), JobError> + 'a;
+
+/// What the engine that answered the transactions reports.
+pub struct EngineReport {
+    /// What it ran on.
+    pub backend: String,
+    /// How many messages it answered; two for each transaction.
+    pub messages: u64,
+    /// How long that took.
+    pub elapsed: Duration,
+    /// Nanoseconds from asking to having the answer, with other asks in flight.
+    pub ask_nanos: Histogram<u64>,
+    /// How many actors it made.
+    pub actors: u64,
+    /// Their state, in bytes.
+    pub resident_bytes: u64,
+}
+
+/// Why a customer or a terminal refused a transaction.
+#[must_use]
+pub const fn reason(code: u32) -> &'static str {
+    match code {
+        TIME_WENT_BACK => "it is older than the one before; sort the input by time",
+        WINDOW_FULL => {
+            "its longest window already holds 256 transactions, which is all that the state has room for"
+        }
+        AMOUNT_TOO_LARGE => "the amount is too large for exact sums",
+        _ => "the actor gave a code that this version does not know",
+    }
+}
+
+impl FraudFeatures {
+    /// Runs the job on an engine that takes the transactions and hands each with its answer to the sink, in order.
+    ///
+    /// # Errors
+    /// [`JobError`], from input, engine, verification or output.
+    pub fn job(
+        &self,
+        engine: impl FnOnce(&mut Rows<'_>, &mut Sink<'_>) -> Result<EngineReport, JobError>,
+    ) -> Result<(), JobError> {
+        let to_stdout = match &self.output {
+            Some(path) => path == Path::new("-"),
+            None => !self.input.is_empty(),
+        };
+        let mut features = self.open_output(to_stdout)?;
+        let output_error = |error| JobError::Output {
+            file: self.output_name(),
+            error,
+        };
+        if let Some(to) = &mut features {
+            output::write_header(to).map_err(output_error)?;
+        }
+        let mut reference = self.input.is_empty().then(Reference::default);
+        let mut verified = 0;
+        let mut sink = |row: &Row, answer: &Answer| {
+            if let Some(reference) = &mut reference {
+                reference.check(row, answer)?;
+                verified += 1;
+            }
+            match &mut features {
+                Some(to) => output::write_row(to, row, answer).map_err(output_error),
+                None => Ok(()),
+            }
+        };
+        let report = if self.input.is_empty() {
+            engine(&mut Generator::new(self.seed, self.transactions), &mut sink)?
+        } else {
+            engine(&mut Transactions::new(self.input.clone()), &mut sink)?
+        };
+        if let Some(to) = &mut features {
+            to.flush().map_err(output_error)?;
+        }
+        self.print_summary(
+            &Summary {
+                report,
+                verified: self.input.is_empty().then_some(verified),
+            },
+            to_stdout,
+        );
+        Ok(())
+    }
+
+    fn open_output(&self, to_stdout: bool) -> Result<Option<Box<dyn Write>>, JobError> {
+        if to_stdout {
+            return Ok(Some(Box::new(BufWriter::with_capacity(
+                1 << 16,
+                io::stdout().lock(),
+            ))));
+        }
+        let Some(path) = &self.output else {
+            return Ok(None);
+        };
+        let file = File::create(path).map_err(|error| JobError::Output {
+            file: self.output_name(),
+            error,
+        })?;
+        Ok(Some(Box::new(BufWriter::with_capacity(1 << 16, file))))
+    }
+
+    fn output_name(&self) -> String {
+        self.output.as_ref().map_or_else(
+            || "standard output".to_owned(),
+            |path| path.display().to_string(),
+        )
+    }
+
+    /// To standard output, unless that is where the features went.
+    fn print_summary(&self, summary: &Summary, features_on_stdout: bool) {
+        let text = if self.json {
+            summary.json()
+        } else {
+            summary.to_string()
+        };
+        if features_on_stdout {
+            eprintln!("{text}");
+        } else {
+            println!("{text}");
+        }
+    }
+}
+
+struct Summary {
+    report: EngineReport,
+    /// How many answers were compared with the reference, where there is one.
+    verified: Option<u64>,
+}
+
+impl Summary {
+    fn messages_per_second(&self) -> f64 {
+        self.report.messages as f64 / self.report.elapsed.as_secs_f64().max(1e-9)
+    }
+
+    fn json(&self) -> String {
+        let report = &self.report;
+        json!({
+            "job": "fraud-features",
+            "backend": report.backend,
+            "messages": report.messages,
+            "seconds": report.elapsed.as_secs_f64(),
+            "messages_per_second": self.messages_per_second(),
+            "ask_ns": {
+                "p50": report.ask_nanos.value_at_quantile(0.5),
+                "p99": report.ask_nanos.value_at_quantile(0.99),
+                "p99.9": report.ask_nanos.value_at_quantile(0.999),
+            },
+            "actors": report.actors,
+            "resident_bytes": report.resident_bytes,
+            "verified": self.verified,
+        })
+        .to_string()
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let report = &self.report;
+        let micros = |quantile| report.ask_nanos.value_at_quantile(quantile) as f64 / 1e3;
+        writeln!(f, "backend         {}", report.backend)?;
+        writeln!(
+            f,
+            "messages        {} in {:.2} s",
+            report.messages,
+            report.elapsed.as_secs_f64()
+        )?;
+        writeln!(f, "per second      {:.0}", self.messages_per_second())?;
+        writeln!(
+            f,
+            "ask latency us  p50 {:.1}  p99 {:.1}  p99.9 {:.1}",
+            micros(0.5),
+            micros(0.99),
+            micros(0.999)
+        )?;
+        writeln!(f, "actors          {}", report.actors)?;
+        write!(f, "resident state  {} bytes", report.resident_bytes)?;
+        match self.verified {
+            Some(verified) => write!(
+                f,
+                "\nverified        {verified} transactions equal the plain reference"
+            ),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "fraud_features_tests.rs"]
+mod tests;
