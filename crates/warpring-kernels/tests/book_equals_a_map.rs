@@ -257,6 +257,34 @@ impl Model {
     }
 }
 
+/// Each new best level pushes the worst one out, so the levels wander round their circular buffer three times.
+#[test]
+fn levels_may_wander_round_their_buffer() {
+    let rules = BookRules { depth: 7, ..OKX };
+    let mut book = BookState::new();
+    let mut model = Model::default();
+    book.apply(&rules, &snapshot(&[], &[], None)).unwrap();
+    for number in 0..3400_u64 {
+        let level = |price: u64| {
+            (
+                price,
+                Level {
+                    price: Decimal::new(price, 2).unwrap(),
+                    volume: Decimal::new(1 + number % 9, 0).unwrap(),
+                },
+            )
+        };
+        let (ask, bid) = (level(100_000 - 2 * number), level(2 * number));
+        // Behind the best, too, so that both ends of the buffer move.
+        let behind = level(100_003 - 2 * number);
+        let reply = book
+            .apply(&rules, &update(&[ask.1, behind.1], &[bid.1], None))
+            .unwrap();
+        model.apply(7, &[ask, behind], &[bid]);
+        model.check(&rules, &reply).unwrap();
+    }
+}
+
 /// A price in hundredths, written with two decimals or, where that is the same value, with fewer; half are deletions.
 fn change() -> impl Strategy<Value = (u64, Level)> {
     (0..120u64, 0..3u32, 0..40u64).prop_map(|(price, shorten, volume)| {

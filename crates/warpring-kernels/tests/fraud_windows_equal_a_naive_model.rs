@@ -59,8 +59,8 @@ fn check_customer(stream: &[Transaction]) -> Result<(), TestCaseError> {
         }
         taken.push(*transaction);
         let reply = reply.unwrap();
-        for window in 0..3 {
-            let inside: Vec<_> = in_window(&taken, 0, WINDOW_SECONDS[window], now).collect();
+        for (window, length) in WINDOW_SECONDS.into_iter().enumerate() {
+            let inside: Vec<_> = in_window(&taken, 0, length, now).collect();
             let sum: u64 = inside.iter().map(|past| past.amount_micros).sum();
             prop_assert_eq!(reply.counts[window] as usize, inside.len());
             prop_assert_eq!(
@@ -86,9 +86,8 @@ fn check_terminal(stream: &[Transaction]) -> Result<(), TestCaseError> {
         }
         taken.push(*transaction);
         let reply = reply.unwrap();
-        for window in 0..3 {
-            let inside: Vec<_> =
-                in_window(&taken, delay, delay + WINDOW_SECONDS[window], now).collect();
+        for (window, length) in WINDOW_SECONDS.into_iter().enumerate() {
+            let inside: Vec<_> = in_window(&taken, delay, delay + length, now).collect();
             let frauds = inside.iter().filter(|past| past.fraud).count();
             prop_assert_eq!(reply.counts[window] as usize, inside.len());
             let risk = if inside.is_empty() {

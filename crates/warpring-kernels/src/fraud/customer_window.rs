@@ -115,10 +115,10 @@ impl CustomerWindow {
 
     /// Moves the cursor of each window over the transactions that have become too old for it.
     fn expire(&mut self, now: u64) {
-        for window in 0..3 {
+        for (window, length) in WINDOW_SECONDS.into_iter().enumerate() {
             let mut first = self.firsts[window];
             // Stored times are never later than now, so the difference cannot wrap.
-            while first != self.next && now - self.seconds[slot(first)] >= WINDOW_SECONDS[window] {
+            while first != self.next && now - self.seconds[slot(first)] >= length {
                 self.sums_micros[window] -= self.amounts_micros[slot(first)];
                 first = first.wrapping_add(1);
             }

@@ -120,8 +120,8 @@ impl TerminalRisk {
     /// Moves the cursor of each window over the transactions that have become too old for it. Runs after `learn`, so
     /// what a long pause carried past a whole window has been counted before it is taken off.
     fn expire(&mut self, now: u64) {
-        for window in 0..3 {
-            let length = DELAY_SECONDS + WINDOW_SECONDS[window];
+        for (window, length) in WINDOW_SECONDS.into_iter().enumerate() {
+            let length = DELAY_SECONDS + length;
             let mut first = self.firsts[window];
             while first != self.first_unknown && now - self.seconds[slot(first)] >= length {
                 self.frauds[window] -= self.fraud(first);
