@@ -2,10 +2,11 @@
 
 pub mod fraud_features;
 pub mod market_book;
+mod progress;
 
 use crate::input::InputError;
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
 
 /// Why a job did not succeed. Each ends the command with exit code 1.
 #[derive(Debug)]
@@ -14,6 +15,8 @@ pub enum JobError {
     Input(InputError),
     /// The output cannot be written.
     Output { file: String, error: io::Error },
+    /// The output would overwrite an input.
+    OutputIsInput { file: String },
     /// An actor refused a message with one of its error codes.
     Refused { what: String, reason: &'static str },
     /// An answer differs from that of the plain reference.
@@ -33,6 +36,12 @@ impl fmt::Display for JobError {
         match self {
             Self::Input(error) => error.fmt(f),
             Self::Output { file, error } => write!(f, "{file}: the output is incomplete: {error}"),
+            Self::OutputIsInput { file } => {
+                write!(
+                    f,
+                    "{file}: the output would overwrite this input; name another file"
+                )
+            }
             Self::Refused { what, reason } => write!(f, "{what} was refused: {reason}"),
             Self::Differs {
                 what,
@@ -64,4 +73,15 @@ impl From<InputError> for JobError {
     fn from(error: InputError) -> Self {
         Self::Input(error)
     }
+}
+
+/// Prints results. Unlike `println!` it does not panic when nobody reads them any more.
+fn print_stdout(text: &str) -> Result<(), JobError> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{text}")
+        .and_then(|()| stdout.flush())
+        .map_err(|error| JobError::Output {
+            file: "standard output".to_owned(),
+            error,
+        })
 }

@@ -7,7 +7,8 @@ mod generate;
 mod output;
 mod reference;
 
-use super::JobError;
+use super::progress::Progress;
+use super::{JobError, print_stdout};
 use crate::input::InputError;
 use crate::input::transactions::{Row, Transactions};
 use generate::Generator;
@@ -110,11 +111,16 @@ impl FraudFeatures {
         }
         let mut reference = self.input.is_empty().then(Reference::default);
         let mut verified = 0;
+        let mut progress = Progress::new(
+            self.input.is_empty().then_some(self.transactions),
+            "transactions",
+        );
         let mut sink = |row: &Row, answer: &Answer| {
             if let Some(reference) = &mut reference {
                 reference.check(row, answer)?;
                 verified += 1;
             }
+            progress.step();
             match &mut features {
                 Some(to) => output::write_row(to, row, answer).map_err(output_error),
                 None => Ok(()),
@@ -125,17 +131,12 @@ impl FraudFeatures {
         } else {
             engine(&mut Transactions::new(self.input.clone()), &mut sink)?
         };
+        drop(progress);
         if let Some(to) = &mut features {
             to.flush().map_err(output_error)?;
         }
-        self.print_summary(
-            &Summary {
-                report,
-                verified: self.input.is_empty().then_some(verified),
-            },
-            to_stdout,
-        );
-        Ok(())
+        let verified = self.input.is_empty().then_some(verified);
+        self.print_summary(&Summary { report, verified }, to_stdout)
     }
 
     fn open_output(&self, to_stdout: bool) -> Result<Option<Box<dyn Write>>, JobError> {
@@ -148,6 +149,16 @@ impl FraudFeatures {
         let Some(path) = &self.output else {
             return Ok(None);
         };
+        let same = |input: &PathBuf| {
+            input
+                .canonicalize()
+                .is_ok_and(|input| path.canonicalize().is_ok_and(|path| path == input))
+        };
+        if self.input.iter().any(same) {
+            return Err(JobError::OutputIsInput {
+                file: self.output_name(),
+            });
+        }
         let file = File::create(path).map_err(|error| JobError::Output {
             file: self.output_name(),
             error,
@@ -163,7 +174,7 @@ impl FraudFeatures {
     }
 
     /// To standard output, unless that is where the features went.
-    fn print_summary(&self, summary: &Summary, features_on_stdout: bool) {
+    fn print_summary(&self, summary: &Summary, features_on_stdout: bool) -> Result<(), JobError> {
         let text = if self.json {
             summary.json()
         } else {
@@ -171,9 +182,9 @@ impl FraudFeatures {
         };
         if features_on_stdout {
             eprintln!("{text}");
-        } else {
-            println!("{text}");
+            return Ok(());
         }
+        print_stdout(&text)
     }
 }
 

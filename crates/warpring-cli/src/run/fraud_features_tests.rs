@@ -125,6 +125,22 @@ fn the_output_has_the_published_form() {
 }
 
 #[test]
+fn an_input_is_never_overwritten() {
+    let input = Scratch::new("same.csv");
+    std::fs::write(&input.0, "kept").unwrap();
+    let job = FraudFeatures {
+        input: vec![input.0.clone()],
+        output: Some(input.0.clone()),
+        ..made_up(0)
+    };
+    assert!(matches!(
+        job.job(sequential),
+        Err(JobError::OutputIsInput { .. })
+    ));
+    assert_eq!(std::fs::read_to_string(&input.0).unwrap(), "kept");
+}
+
+#[test]
 fn an_actor_that_refuses_is_named_with_the_reason() {
     let input = Scratch::new("busy.csv");
     let mut text =

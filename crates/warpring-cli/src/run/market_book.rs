@@ -1,7 +1,8 @@
 //! `warpring run market-book`: replays the recording of an exchange's feed, one actor for each book, and verifies every
 //! checksum that the exchange sent.
 
-use super::JobError;
+use super::progress::Progress;
+use super::{JobError, print_stdout};
 use crate::input::InputError;
 use crate::input::recording::{BookEvent, Recording};
 use serde_json::json;
@@ -137,7 +138,7 @@ impl MarketBook {
                 file: self.input.display().to_string(),
             });
         }
-        self.print(&tallies);
+        print_stdout(&self.text(&tallies))?;
         let failed = tallies.iter().map(|tally| tally.failed).sum();
         let checked = tallies
             .iter()
@@ -150,25 +151,26 @@ impl MarketBook {
         }
     }
 
-    fn print(&self, tallies: &[Tally]) {
+    fn text(&self, tallies: &[Tally]) -> String {
         if self.json {
             let pairs: Vec<_> = tallies
                 .iter()
                 .map(|tally| tally.json(self.format))
                 .collect();
-            println!("{}", json!({ "job": "market-book", "pairs": pairs }));
-            return;
+            return json!({ "job": "market-book", "pairs": pairs }).to_string();
         }
-        println!(
+        let mut lines = vec![format!(
             "{:<20} {:>8} {:>9} {:>7}  {:>20} {:>20}",
             "pair", "updates", "verified", "failed", "best bid", "best ask"
-        );
+        )];
         for tally in tallies {
-            println!("{tally}");
-            if let Some(failure) = &tally.first_failure {
-                println!("  first failure: {}", failure.text(self.format));
-            }
+            lines.push(tally.to_string());
+            let failure = tally.first_failure.as_ref();
+            lines.extend(
+                failure.map(|failure| format!("  first failure: {}", failure.text(self.format))),
+            );
         }
+        lines.join("\n")
     }
 }
 
@@ -263,7 +265,9 @@ fn replay(
     engine: impl FnOnce(&mut Parts<'_>, &mut Sink<'_>) -> Result<(), JobError>,
 ) -> Result<Vec<Tally>, JobError> {
     let mut tallies: Vec<Tally> = Vec::new();
+    let mut progress = Progress::new(None, "messages");
     engine(&mut parts(events), &mut |part, reply| {
+        progress.step();
         // A recording holds a handful of books.
         let at = tallies
             .iter()

@@ -144,6 +144,35 @@ fn one_altered_volume_fails_from_that_update_on() {
 }
 
 #[test]
+fn the_result_is_printed_as_text_and_as_json() {
+    let tally = Tally {
+        pair: "A/B".into(),
+        updates: 3,
+        verified: 1,
+        failed: 1,
+        first_failure: Some(Failure {
+            line: 7,
+            theirs: u32::MAX,
+            ours: 5,
+        }),
+        best_bid: event(0, 2).bids[1],
+        best_ask: Level::EMPTY,
+    };
+    let mut job = job(Format::Okx, Path::new("in.ws"));
+    assert_eq!(
+        job.text(std::slice::from_ref(&tally)),
+        "pair                  updates  verified  failed              best bid             best ask\n\
+         A/B                         3         1       1                     1                    0\n  \
+         first failure: line 7: the exchange's checksum is -1, the book's 5"
+    );
+    job.json = true;
+    assert_eq!(
+        job.text(&[tally]),
+        r#"{"job":"market-book","pairs":[{"best_ask":null,"best_bid":{"price":"1","volume":"1"},"failed":1,"first_failure":{"book_checksum":5,"exchange_checksum":-1,"line":7},"pair":"A/B","updates":3,"verified":1}]}"#
+    );
+}
+
+#[test]
 fn a_lost_update_fails_the_job() {
     let Some(path) = data_file(OKX) else { return };
     let text = text_of(&path);

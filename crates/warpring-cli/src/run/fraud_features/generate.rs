@@ -48,7 +48,7 @@ impl Generator {
     const fn compromised(&self, terminal: u64) -> bool {
         let week = self.unix_seconds / (7 * DAY_SECONDS);
         let mut lot = SplitMix64(self.seed ^ (terminal << 32 | week));
-        lot.next() % TERMINALS_PER_COMPROMISED == 0
+        lot.next().is_multiple_of(TERMINALS_PER_COMPROMISED)
     }
 }
 
