@@ -35,6 +35,12 @@ pub struct Malformed;
 ///
 /// Derive it for structs of such fields and for `#[repr(u8)]` enums without fields. The encoding is little-endian, in C layout
 /// with zeroed padding, so the in-memory layout of the type does not matter and padding is never read.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a ring message",
+    label = "this is not plain data that may cross to another device",
+    note = "ring messages are fixed-size integers, floats, `bool`, arrays of them, `ActorId`, `Address<K>`, and your own structs and `#[repr(u8)]` enums of these with `#[derive(Clone, Copy, RingMessage)]`",
+    note = "instead of text or a `Vec` send a fixed array `[u8; N]` or an index, instead of `usize` a `u32`, instead of an `Option` the value and a `bool`"
+)]
 pub trait RingMessage: Copy + Send + Sync + 'static {
     /// Encoded bytes.
     const SIZE: usize;
@@ -148,6 +154,18 @@ pub const fn field_offset(fields: &[(usize, usize)], i: usize) -> usize {
         k += 1;
     }
     layout::round_up(at, align)
+}
+
+/// The largest alignment of these fields. For the derive.
+#[doc(hidden)]
+pub const fn field_align(fields: &[(usize, usize)]) -> usize {
+    let mut align = 1;
+    let mut k = 0;
+    while k < fields.len() {
+        align = layout::max(align, fields[k].1);
+        k += 1;
+    }
+    align
 }
 
 /// Lines that a payload of this many bytes needs.

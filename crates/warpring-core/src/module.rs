@@ -7,17 +7,25 @@ use core::task::{Context, Poll, Waker};
 
 use crate::context::RingContext;
 use crate::error::{KernelError, Result};
-use crate::frame::Outcome;
+use crate::frame::{Frame, Outcome};
 use crate::handler::{GpuKernel, KernelMetadata, RingKernelHandler};
-use crate::message::RingMessage;
-use crate::ring::Lines;
-use crate::worker::Worker;
+use crate::layout;
+use crate::mailbox::Actor;
+use crate::message::{self, Header, MAX_PAYLOAD, RingMessage, lines_for};
+use crate::resident::{Resident, State};
+use crate::ring::{Line, Lines};
+use crate::worker::{Peer, Worker};
 
 /// A kernel type of plain data. `derive(RingKernel)` implements it.
 ///
 /// # Safety
 /// Every field is [`State`] or [`Resident`](crate::Resident), so that the value may be moved to the device byte by byte and is never dropped;
 /// `FINGERPRINT` changes when the layout does.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a ring kernel",
+    label = "`RingKernel` is not derived for this",
+    note = "add `#[derive(Debug, RingKernel)]` and `#[ring_kernel(id = \"domain/name\")]` to `{Self}`"
+)]
 pub unsafe trait KernelLayout: GpuKernel + Sized + 'static {
     /// Hash over the fields, their offsets and their types.
     const FINGERPRINT: u64;
@@ -25,7 +33,29 @@ pub unsafe trait KernelLayout: GpuKernel + Sized + 'static {
     const METADATA: KernelMetadata;
 }
 
+/// What a field of a kernel may be: [`State`], which then does not change, or `Resident<T>`.
+///
+/// # Safety
+/// As for [`State`], except that the content of a `Resident` changes.
+#[doc(hidden)]
+pub unsafe trait KernelField {
+    const FINGERPRINT: u64;
+}
+// SAFETY: the contract of `State`.
+unsafe impl<T: State> KernelField for T {
+    const FINGERPRINT: u64 = T::FINGERPRINT;
+}
+// SAFETY: `Resident<T>` is a `T` in memory, and `T` is `State`.
+unsafe impl<T: State> KernelField for Resident<T> {
+    const FINGERPRINT: u64 = layout::mix(T::FINGERPRINT, 0x2e51);
+}
+
 /// A kernel that a module exports.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not exported",
+    label = "no `warpring::export!` lists this kernel",
+    note = "list `{Self}` in the `warpring::export!` of its crate"
+)]
 pub trait Exported: KernelLayout {
     /// Number of the kind in its module.
     const KIND: u16;
@@ -34,6 +64,11 @@ pub trait Exported: KernelLayout {
 }
 
 /// An exported kernel that takes messages of type `M`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` takes no messages of type `{M}`",
+    label = "not listed in `warpring::export!`",
+    note = "implement `RingKernelHandler<{M}, Reply>` for `{Self}`, and list `{M} => Reply` under `{Self}` in `warpring::export!`"
+)]
 pub trait Handles<M: RingMessage>: Exported + RingKernelHandler<M, Self::Reply> {
     /// The response message.
     type Reply: RingMessage;
@@ -66,7 +101,7 @@ pub struct Lane {
 /// The kinds of actors of one PTX module or one host vtable. Implemented by `export!`.
 ///
 /// # Safety
-/// `begin` and `resume` agree on the future type of each `(kind, op)`, and `LANE_BYTES` fits the largest of them.
+/// `begin`, `resume` and `cancel` agree on the future type of each `(kind, op)`, and `FUTURE_BYTES` fits the largest of them.
 pub unsafe trait Module: 'static {
     /// Bytes for the largest future, at alignment 16.
     const FUTURE_BYTES: usize;
@@ -126,6 +161,7 @@ pub struct ModuleTable {
     ///
     /// # Safety
     /// The pointer is a worker that nobody else runs.
+    #[cfg(not(target_arch = "nvptx64"))]
     pub run_cpu: unsafe fn(*mut Worker),
     /// The worker loop for one lane of the simulator.
     ///
@@ -135,9 +171,128 @@ pub struct ModuleTable {
     pub run_sim: unsafe fn(*mut Worker, crate::team::sim::SimWarp),
 }
 
-/// Bytes of the future that a handler or hook returns. For `export!`.
+impl KindTable {
+    /// The table of kernel `K`. For `export!`.
+    #[doc(hidden)]
+    pub const fn new<K: KernelLayout>(
+        has_initialize: bool,
+        has_shutdown: bool,
+        handlers: &'static [(&'static str, &'static str, u16)],
+    ) -> Self {
+        assert!(size_of::<K>() <= u32::MAX as usize, "a kernel holds less than 4 GiB");
+        Self { metadata: K::METADATA, bytes: size_of::<K>() as u32, align: align_of::<K>() as u32, has_initialize, has_shutdown, handlers }
+    }
+}
+
+impl ModuleTable {
+    /// The table of module `M`. For `export!`, which cannot see this crate's features and target.
+    #[doc(hidden)]
+    pub const fn new<M: Module>(name: &'static str, fingerprint: u64, kinds: &'static [KindTable]) -> Self {
+        Self {
+            name,
+            fingerprint,
+            kinds,
+            future_bytes: M::FUTURE_BYTES,
+            max_lines: M::MAX_LINES,
+            #[cfg(not(target_arch = "nvptx64"))]
+            run_cpu: run_cpu::<M>,
+            #[cfg(feature = "sim")]
+            run_sim: crate::run::run::<M, crate::team::sim::Sim>,
+        }
+    }
+}
+
+/// # Safety
+/// As for [`ModuleTable::run_cpu`].
+#[cfg(not(target_arch = "nvptx64"))]
+unsafe fn run_cpu<M: Module>(worker: *mut Worker) {
+    // SAFETY: contract.
+    unsafe { crate::run::run::<M, crate::team::Cpu>(worker, crate::team::Solo) }
+}
+
+/// Hash over the framework's own layouts and the given parts. For `export!`.
+///
+/// The sizes of futures are no part of it: host and device may lay out a future differently, and only the device's own counts.
+#[doc(hidden)]
+pub const fn fingerprint(parts: &[u64]) -> u64 {
+    let mut hash = layout::mix_bytes(layout::EMPTY, env!("CARGO_PKG_VERSION").as_bytes());
+    let own = [
+        size_of::<Header>(),
+        size_of::<Line>(),
+        size_of::<Actor>(),
+        size_of::<Frame>(),
+        size_of::<Outcome>(),
+        size_of::<Peer>(),
+        size_of::<Worker>(),
+        message::LINE_BYTES,
+        message::FIRST_PAYLOAD,
+        message::NEXT_PAYLOAD,
+    ];
+    let mut i = 0;
+    while i < own.len() {
+        hash = layout::mix(hash, own[i] as u64);
+        i += 1;
+    }
+    i = 0;
+    while i < parts.len() {
+        hash = layout::mix(hash, parts[i]);
+        i += 1;
+    }
+    hash
+}
+
+/// The largest of these, and at least `least`. For `export!`.
+#[doc(hidden)]
+pub const fn largest(least: usize, sizes: &[usize]) -> usize {
+    let mut most = least;
+    let mut i = 0;
+    while i < sizes.len() {
+        most = layout::max(most, sizes[i]);
+        i += 1;
+    }
+    most
+}
+
+/// Lines of a message of type `M`. For `export!`.
+#[doc(hidden)]
+pub const fn message_lines<M: RingMessage>() -> usize {
+    const {
+        assert!(
+            M::SIZE <= MAX_PAYLOAD,
+            "a ring message holds at most 424 bytes: send it in parts, or keep it in resident state and send an index"
+        )
+    };
+    lines_for(M::SIZE)
+}
+
+/// How many of a kernel's hook futures somebody wrote, and the number of the first; `usize::MAX` if there is none. A hook that
+/// nobody wrote has a future without a size. For `export!`.
+#[doc(hidden)]
+pub const fn written(sizes: &[usize]) -> (usize, usize) {
+    let mut count = 0;
+    let mut first = usize::MAX;
+    let mut i = sizes.len();
+    while i > 0 {
+        i -= 1;
+        if sizes[i] > 0 {
+            count += 1;
+            first = i;
+        }
+    }
+    (count, first)
+}
+
+/// What [`Module::resume`] gives for what was never begun, which its contract excludes. For `export!`.
+#[doc(hidden)]
+#[cold]
+pub fn not_begun() -> Poll<Outcome> {
+    Poll::Ready(Outcome::failed(KernelError::Malformed))
+}
+
+/// Bytes of the future that a hook returns. For `export!`.
 #[doc(hidden)]
 pub const fn future_bytes<A, B, Fut>(_: &impl Fn(A, B) -> Fut) -> usize {
+    const { assert!(align_of::<Fut>() <= 16, "the hook holds a value aligned to more than 16 bytes across an await") };
     size_of::<Fut>()
 }
 /// As [`future_bytes`], for a handler.

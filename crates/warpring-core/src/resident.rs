@@ -12,6 +12,12 @@ use crate::layout;
 /// # Safety
 /// The type holds no pointer, reference, `usize` or interior mutability, its layout does not depend on the target, and
 /// `FINGERPRINT` changes when the layout does.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be part of a ring kernel",
+    label = "this is not plain data of the same layout on host and device",
+    note = "a kernel's fields, and the content of its `Resident` fields, are fixed-size integers, floats, `bool`, arrays of them, `ActorId`, `Address<K>`, and your own structs and `#[repr(u8)]` enums of these with `#[derive(Clone, Copy, State)]`",
+    note = "instead of text or a `Vec` keep a fixed array and a count, instead of `usize` a `u32`; what changes lies in a `Resident<T>` field of the kernel"
+)]
 pub unsafe trait State: Copy + Send + Sync + 'static {
     /// Hash over size, alignment and fields.
     const FINGERPRINT: u64;

@@ -7,7 +7,7 @@
 use core::task::Poll;
 
 use crate::error::KernelError;
-use crate::frame::Outcome;
+use crate::frame::{Outcome, Waiting};
 use crate::module::Module;
 use crate::team::{AnyTeam, Fabric, Team};
 use crate::worker::{Step, Worker};
@@ -43,7 +43,16 @@ where
                     team.lead(|| (*worker).idle());
                     continue;
                 }
-                Step::Exit => return,
+                Step::Exit => {
+                    // What is still suspended will never go on: drop its locals. `finish` answers whoever asked.
+                    for index in 0..(*worker).frame_count {
+                        let frame = (*worker).frame(index);
+                        if (*frame).in_use && (*frame).waiting != Waiting::Flush {
+                            M::cancel((*frame).kind, Worker::op(frame), &Worker::lane(worker, frame, team.rank()));
+                        }
+                    }
+                    return;
+                }
             };
             let ended = match poll {
                 Poll::Ready(outcome) => Some(outcome),

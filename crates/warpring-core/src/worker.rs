@@ -75,7 +75,7 @@ pub struct Hooks {
     /// Somebody sleeps who waits for the reply in this cell.
     pub wake_cell: unsafe fn(*const (), cell: u32),
     /// A message that wanted no reply was not handled.
-    pub dead_letter: unsafe fn(*const (), header: &Header, message: Lines, reason: KernelError),
+    pub dead_letter: unsafe fn(*const (), worker: u32, header: &Header, message: Lines, reason: KernelError),
 }
 
 /// A pool or list of frames, by index.
@@ -433,6 +433,7 @@ impl Worker {
     #[inline(always)]
     pub(crate) fn settle<F: Fabric>(&mut self, frame: *mut Frame, ended: Option<Outcome>) {
         self.current = NONE;
+        self.idle_rounds = 0;
         match ended {
             Some(outcome) => self.complete::<F>(frame, outcome),
             None => self.suspend(frame),
@@ -529,13 +530,13 @@ impl Worker {
     pub(crate) fn idle(&mut self) {
         self.idle_rounds = self.idle_rounds.wrapping_add(1);
         #[cfg(not(target_arch = "nvptx64"))]
-        if self.idle_rounds & 63 == 0 {
+        if self.idle_rounds & 255 == 0 {
             // SAFETY: the hooks outlive the worker (contract of `init`).
             unsafe { (self.hooks.idle)(self.hooks.data, self.index, self.idle_rounds, self.next_wake) }
             self.tick();
         }
         #[cfg(target_arch = "nvptx64")]
-        if self.idle_rounds & 63 == 0 {
+        if self.idle_rounds & 255 == 0 {
             self.tick();
         }
     }

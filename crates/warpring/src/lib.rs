@@ -1,1 +1,71 @@
-//! Warpring.
+//! **Warpring**: ring kernels, which are persistent GPU actors, written once in plain Rust.
+//!
+//! A kernel is a type that implements [`RingKernelHandler`]; its state lives in [`Resident`] fields that only the
+//! [`RingContext`] can open. A runtime launches it, and hands out [`ActorRef`]s to ask it and tell it things. The same source
+//! runs on CPU threads, in the warp simulator (feature `sim`), and, compiled to PTX, inside a persistent kernel on the GPU.
+#![cfg_attr(target_arch = "nvptx64", no_std)]
+
+// What the macros generate names this crate `::warpring`, also in here.
+extern crate self as warpring;
+
+pub use warpring_core::{
+    ActorId, Address, Counts, GpuKernel, GroupAddress, KernelError, KernelMetadata, KernelMode, Malformed, Priority, Resident, Result,
+    RingContext, RingKernelHandler, RingMessage, State, TryTellError, module,
+};
+pub use warpring_macros::{RingKernel, RingMessage, State, export};
+
+#[cfg(not(target_arch = "nvptx64"))]
+mod actor_ref;
+#[cfg(not(target_arch = "nvptx64"))]
+mod backend;
+#[cfg(not(target_arch = "nvptx64"))]
+mod barrier;
+#[cfg(not(target_arch = "nvptx64"))]
+mod cells;
+#[cfg(not(target_arch = "nvptx64"))]
+mod dead_letter;
+#[cfg(not(target_arch = "nvptx64"))]
+mod deadlines;
+#[cfg(not(target_arch = "nvptx64"))]
+pub mod error;
+#[cfg(not(target_arch = "nvptx64"))]
+mod memory;
+#[cfg(not(target_arch = "nvptx64"))]
+mod port;
+#[cfg(not(target_arch = "nvptx64"))]
+mod reply;
+#[cfg(not(target_arch = "nvptx64"))]
+mod runtime;
+#[cfg(not(target_arch = "nvptx64"))]
+mod shared;
+
+#[cfg(not(target_arch = "nvptx64"))]
+pub use {
+    actor_ref::{ActorRef, Ask, Asking, Group, Tell, Telling},
+    backend::{Backend, IdlePolicy},
+    dead_letter::DeadLetter,
+    error::{AskError, BuildError, LaunchError, PortError, Refusal, ShutdownError, TellError},
+    pollster::block_on,
+    port::{Port, Ticket},
+    reply::Reply,
+    runtime::{LaunchOptions, Runtime, RuntimeBuilder, Stats},
+    warpring_core::worker::{Counters, Report},
+};
+
+/// What a kernel's source needs: `use warpring::prelude::*;`.
+pub mod prelude {
+    pub use warpring_core::{
+        ActorId, Address, GpuKernel, GroupAddress, KernelError, Priority, Resident, Result, RingContext, RingKernelHandler, RingMessage,
+        State, TryTellError,
+    };
+    pub use warpring_macros::{RingKernel, RingMessage, State};
+
+    #[cfg(not(target_arch = "nvptx64"))]
+    pub use crate::{ActorRef, AskError, Backend, Group, LaunchOptions, Port, Runtime};
+}
+
+/// For generated code only.
+#[doc(hidden)]
+pub mod __private {
+    pub use warpring_core;
+}

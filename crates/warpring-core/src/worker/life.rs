@@ -1,6 +1,7 @@
 //! Actors come and go: adoption with `initialize`, `shutdown`, probes, and what is left after a panic.
 
 use super::{Counters, Step, Worker};
+use crate::address::ActorId;
 use crate::error::KernelError;
 use crate::frame::{Frame, NONE, OP_HANDLE, OP_INITIALIZE, OP_SHUTDOWN, Outcome};
 use crate::mailbox::{Actor, Queue, Status};
@@ -313,6 +314,18 @@ impl Worker {
     /// `shutdown` of an actor ended.
     pub(super) fn shut_down(&mut self, _slot: u32) {
         self.life.pending -= 1;
+    }
+
+    /// The actor whose handler or hook runs now.
+    pub fn running(&self) -> Option<ActorId> {
+        if self.current == NONE {
+            return None;
+        }
+        // SAFETY: a running frame and its actor are this worker's.
+        unsafe {
+            let slot = (*self.frame(self.current)).actor;
+            Some(ActorId { slot, generation: (*self.actor(slot)).generation, worker: self.index as u16 })
+        }
     }
 
     /// Takes over after a panic: the actor whose handler ran is failed, its message is answered, what waits for it is refused.

@@ -220,7 +220,7 @@ impl Worker {
             #[cfg(not(target_arch = "nvptx64"))]
             // SAFETY: the hooks outlive the worker (contract of `init`); the lines are acquired or owned.
             unsafe {
-                (self.hooks.dead_letter)(self.hooks.data, header, lines, error)
+                (self.hooks.dead_letter)(self.hooks.data, self.index, header, lines, error)
             }
             #[cfg(target_arch = "nvptx64")]
             let _ = lines;
@@ -251,6 +251,8 @@ impl Worker {
             // SAFETY: the host gave out this cell for this ask and does not reuse it before the reply is there.
             unsafe {
                 publish_cell::<F::Host>(self.cells.add(cell as usize * self.cell_lines as usize), request.sender, &header, parcel);
+                // SYNC: sleep: whoever goes to sleep on the cell executes the barrier for both sides.
+                core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::SeqCst);
                 #[cfg(not(target_arch = "nvptx64"))]
                 if request.kind & WAKE != 0 || (*self.cell_parked.add(cell as usize)).relaxed::<F::Host>() != 0 {
                     (self.hooks.wake_cell)(self.hooks.data, cell);
@@ -276,6 +278,8 @@ impl Worker {
         if !peer.replies_out.push::<F::Mesh>(&header, parcel) {
             return false;
         }
+        // SYNC: sleep, as above.
+        core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::SeqCst);
         // SAFETY: the word outlives the worker.
         let parked = unsafe { (*peer.parked).relaxed::<F::Mesh>() } != 0;
         self.wake_peer(worker, parked);
@@ -335,6 +339,8 @@ impl Worker {
                 return Sent::NoRoom;
             }
             self.counters.sent += 1;
+            // SYNC: sleep: the other worker executes the barrier for both before it sleeps.
+            core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::SeqCst);
             // SAFETY: the word outlives the worker.
             let parked = unsafe { (*peer.parked).relaxed::<F::Mesh>() } != 0;
             self.wake_peer(worker, parked);

@@ -1,0 +1,71 @@
+//! `derive(State)`.
+
+use proc_macro2::TokenStream;
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Data, DeriveInput, Error, Fields, Member};
+
+use crate::path;
+use crate::plain::{self, Holder};
+
+pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
+    let core = path::of_derive(&input.attrs, "state")?;
+    plain::check_generics(&input.generics, "State")?;
+    let name = &input.ident;
+    let text = name.to_string();
+    let parts = match &input.data {
+        Data::Struct(data) => {
+            plain::check_fields(&data.fields, Holder::State)?;
+            let fields = fields_fingerprint(&data.fields, &core, |ty| quote_spanned!(ty.span()=> <#ty as #core::State>::FINGERPRINT));
+            fields
+        }
+        Data::Enum(data) => {
+            let (integer, variants) = plain::plain_enum(input, data, Holder::State)?;
+            let names = variants.iter().map(|variant| variant.to_string());
+            quote! {
+                let hash = #core::layout::mix(hash, <#integer as #core::State>::FINGERPRINT);
+                #(let hash = #core::layout::mix(#core::layout::mix_bytes(hash, #names.as_bytes()), #name::#variants as u64);)*
+            }
+        }
+        Data::Union(data) => {
+            return Err(Error::new_spanned(
+                data.union_token,
+                "a union does not say which of its fields is there; use a struct with a `#[repr(u8)]` enum that says which case it is",
+            ));
+        }
+    };
+    let (impl_generics, ty_generics, where_clause) = input.generics.split_for_impl();
+    Ok(quote! {
+        const _: () = {
+            // SAFETY: every field is `State` (its fingerprint is taken through that trait), or it is an enum of fixed size; the
+            // fingerprint holds the size, the alignment and every offset.
+            #[automatically_derived]
+            unsafe impl #impl_generics #core::State for #name #ty_generics #where_clause {
+                const FINGERPRINT: u64 = {
+                    let hash = #core::layout::mix_bytes(#core::layout::EMPTY, #text.as_bytes());
+                    let hash = #core::layout::mix(hash, ::core::mem::size_of::<Self>() as u64);
+                    let hash = #core::layout::mix(hash, ::core::mem::align_of::<Self>() as u64);
+                    #parts
+                    hash
+                };
+            }
+        };
+    })
+}
+
+/// Statements that mix the name, the offset and the type of each field of `Self` into `hash`.
+pub(crate) fn fields_fingerprint(fields: &Fields, core: &TokenStream, of_type: impl Fn(&syn::Type) -> TokenStream) -> TokenStream {
+    let members: Vec<Member> = fields.members().collect();
+    let names = members.iter().map(|member| match member {
+        Member::Named(ident) => ident.to_string(),
+        Member::Unnamed(index) => index.index.to_string(),
+    });
+    let prints = fields.iter().map(|field| of_type(&field.ty));
+    quote! {
+        #(
+            let hash = #core::layout::mix_bytes(hash, #names.as_bytes());
+            let hash = #core::layout::mix(hash, ::core::mem::offset_of!(Self, #members) as u64);
+            let hash = #core::layout::mix(hash, #prints);
+        )*
+    }
+}

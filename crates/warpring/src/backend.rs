@@ -1,0 +1,98 @@
+//! Backends: what runs the workers. Each supplies threads (or coroutines), a clock and a way to sleep; the loop, the rings and the
+//! scheduler are core's.
+
+pub(crate) mod cpu;
+#[cfg(feature = "sim")]
+pub(crate) mod sim;
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::shared::Shared;
+
+/// What runs the workers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Backend {
+    /// The best that this build and this machine have. Today that is the CPU: this build holds no GPU backend.
+    #[default]
+    Auto,
+    /// CPU threads.
+    Cpu,
+    /// The warp simulator: every lane runs and is checked; one thread, repeatable. Needs feature `sim`.
+    #[cfg(feature = "sim")]
+    Sim(sim::SimOptions),
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Cpu => "cpu",
+            #[cfg(feature = "sim")]
+            Self::Sim(_) => "sim",
+        })
+    }
+}
+
+/// What a CPU worker does when it has nothing to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IdlePolicy {
+    /// Looks for messages without end: the lowest latency, a whole core.
+    Spin,
+    /// Looks for messages for this long, then sleeps until one comes. The default, with 200 microseconds.
+    Adaptive {
+        /// How long it looks.
+        spin: Duration,
+    },
+    /// Sleeps at once.
+    Park,
+}
+
+impl Default for IdlePolicy {
+    fn default() -> Self {
+        Self::Adaptive { spin: Duration::from_micros(200) }
+    }
+}
+
+/// The running side of a backend.
+pub(crate) enum Engine {
+    Cpu,
+    #[cfg(feature = "sim")]
+    Sim(sim::SimEngine),
+}
+
+impl Engine {
+    /// The host waits for something: let a backend without threads work.
+    #[inline]
+    pub(crate) fn pump(&self, shared: &Shared) {
+        let _ = shared;
+        match self {
+            Self::Cpu => {}
+            #[cfg(feature = "sim")]
+            Self::Sim(sim) => sim.pump(),
+        }
+    }
+
+    pub(crate) fn now(&self, shared: &Shared) -> u64 {
+        match self {
+            Self::Cpu => shared.epoch.elapsed().as_nanos() as u64,
+            #[cfg(feature = "sim")]
+            Self::Sim(sim) => sim.now(),
+        }
+    }
+
+    /// Whether a waiting host thread can sleep until a worker wakes it.
+    pub(crate) fn wakes(&self) -> bool {
+        matches!(self, Self::Cpu)
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            #[cfg(feature = "sim")]
+            Self::Sim(_) => "sim",
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! Errors of the host's side, one enum per operation. Those that mean "not handled" carry the message back.
+
+use std::fmt;
+use std::time::Duration;
+
+use warpring_core::{ActorId, KernelError};
+
+/// Why [`RuntimeBuilder::build`](crate::RuntimeBuilder::build) failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// No module was named.
+    NoModule,
+    /// A setting is out of range.
+    Setting {
+        /// The builder's method.
+        name: &'static str,
+        /// What was given.
+        given: u64,
+        /// What it takes.
+        allowed: &'static str,
+    },
+    /// The backend is not part of this build.
+    BackendNotBuilt {
+        /// Its name.
+        backend: &'static str,
+        /// What brings it.
+        cure: &'static str,
+    },
+    /// A worker thread could not be started.
+    Thread(String),
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoModule => f.write_str("no module: call `.module(&your_crate::MODULE)` on the builder"),
+            Self::Setting { name, given, allowed } => write!(f, "`{name}` is {given}, but takes {allowed}"),
+            Self::BackendNotBuilt { backend, cure } => write!(f, "the {backend} backend is not part of this build: {cure}"),
+            Self::Thread(why) => write!(f, "a worker thread could not be started: {why}"),
+        }
+    }
+}
+impl std::error::Error for BuildError {}
+
+/// Why a launch failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LaunchError {
+    /// The kernel belongs to another module than the runtime's.
+    WrongModule {
+        /// The kernel's module.
+        kernel: &'static str,
+        /// The runtime's.
+        runtime: &'static str,
+    },
+    /// The kernel's `validate` said no.
+    Invalid(KernelError),
+    /// The kernel runs on a GPU only.
+    NeedsGpu {
+        /// Its id.
+        kernel: &'static str,
+        /// What it was launched on.
+        backend: &'static str,
+    },
+    /// No room for so many actors.
+    TooManyActors {
+        /// Launched so far and asked for now.
+        wanted: u64,
+        /// `RuntimeBuilder::max_actors`, rounded up to a multiple of the workers.
+        limit: u64,
+    },
+    /// There is no such worker.
+    NoSuchWorker {
+        /// What `LaunchOptions::worker` said.
+        worker: u32,
+        /// How many there are.
+        workers: u32,
+    },
+    /// An option is out of range.
+    Option {
+        /// Its name.
+        name: &'static str,
+        /// What it takes.
+        allowed: &'static str,
+    },
+    /// `initialize` of an actor failed; that actor refuses messages.
+    Initialize(KernelError),
+    /// The runtime is stopping or has stopped.
+    Stopped,
+}
+
+impl fmt::Display for LaunchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WrongModule { kernel, runtime } => {
+                write!(f, "the kernel is exported by module `{kernel}`, but this runtime runs module `{runtime}`")
+            }
+            Self::Invalid(error) => write!(f, "the kernel's `validate` failed: {error}"),
+            Self::NeedsGpu { kernel, backend } => write!(f, "kernel `{kernel}` needs a GPU and cannot run on the {backend} backend"),
+            Self::TooManyActors { wanted, limit } => {
+                write!(f, "{wanted} actors, but there is room for {limit}: raise it with `RuntimeBuilder::max_actors`")
+            }
+            Self::NoSuchWorker { worker, workers } => write!(f, "there is no worker {worker}: this runtime has {workers}"),
+            Self::Option { name, allowed } => write!(f, "launch option `{name}` takes {allowed}"),
+            Self::Initialize(error) => write!(f, "`initialize` failed: {error}"),
+            Self::Stopped => f.write_str("the runtime is stopping or has stopped"),
+        }
+    }
+}
+impl std::error::Error for LaunchError {}
+
+/// Why a message was not handled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The actor is stopped or failed, or was never there.
+    ActorStopped(ActorId),
+    /// The runtime is stopping or has stopped.
+    RuntimeStopped,
+    /// The actor's mailbox is full.
+    MailboxFull {
+        /// The actor.
+        actor: ActorId,
+        /// How many messages its mailbox holds.
+        capacity: u32,
+    },
+    /// The actor's worker has no message slot left.
+    Overloaded {
+        /// The worker.
+        worker: u32,
+    },
+    /// The deadline passed before the actor came to it.
+    Expired,
+    /// The actor has no handler for this message: the address was made for another type.
+    NotUnderstood(ActorId),
+    /// The ring to the actor's worker is full, and the call does not wait.
+    RingFull {
+        /// The worker.
+        worker: u32,
+    },
+    /// As many asks are outstanding as there are reply cells, and the call does not wait.
+    TooManyAsks {
+        /// How many.
+        limit: u32,
+    },
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ActorStopped(actor) => write!(f, "actor {actor} is not running"),
+            Self::RuntimeStopped => f.write_str("the runtime is stopping or has stopped"),
+            Self::MailboxFull { actor, capacity } => write!(
+                f,
+                "the mailbox of actor {actor} is full ({capacity} messages): send more slowly, or launch it with a larger `mailbox`"
+            ),
+            Self::Overloaded { worker } => {
+                write!(f, "worker {worker} has no message slot left: raise it with `RuntimeBuilder::waiting_messages`")
+            }
+            Self::Expired => f.write_str("its deadline passed before the actor came to it"),
+            Self::NotUnderstood(actor) => write!(f, "actor {actor} has no handler for it: the address is of another kernel type"),
+            Self::RingFull { worker } => write!(f, "the ring to worker {worker} is full: wait with `tell` or `ask`"),
+            Self::TooManyAsks { limit } => write!(f, "{limit} asks are outstanding: raise it with `RuntimeBuilder::outstanding_asks`"),
+        }
+    }
+}
+
+/// Why an ask has no reply. `M` is the message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AskError<M> {
+    /// The handler returned this error.
+    Handler(KernelError),
+    /// The handler panicked; the actor takes no more messages.
+    Panicked {
+        /// The actor.
+        actor: ActorId,
+        /// Source file of the panic, as the compiler knows it.
+        file: String,
+        /// Line of the panic.
+        line: u32,
+        /// What it said.
+        message: String,
+    },
+    /// The message was not handled; here it is.
+    NotHandled {
+        /// Why.
+        reason: Refusal,
+        /// The message.
+        message: M,
+    },
+    /// No reply in time. The message may or may not be handled later.
+    Deadline {
+        /// The actor.
+        actor: ActorId,
+        /// How long the ask waited.
+        waited: Duration,
+    },
+    /// The runtime ended while the handler was suspended; its work may be half done.
+    Interrupted {
+        /// The actor.
+        actor: ActorId,
+    },
+}
+
+impl<M> fmt::Display for AskError<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Handler(error) => write!(f, "{error}"),
+            Self::Panicked { actor, file, line, message } => write!(f, "actor {actor} panicked at {file}:{line}: {message}"),
+            Self::NotHandled { reason, .. } => write!(f, "the message was not handled: {reason}"),
+            Self::Deadline { actor, waited } => {
+                write!(f, "actor {actor} did not reply within {waited:?}; the message may or may not be handled")
+            }
+            Self::Interrupted { actor } => write!(f, "the runtime ended while actor {actor} was handling the message"),
+        }
+    }
+}
+impl<M: fmt::Debug> std::error::Error for AskError<M> {}
+
+impl<M> AskError<M> {
+    /// The message, where it was not handled.
+    pub fn into_message(self) -> Option<M> {
+        match self {
+            Self::NotHandled { message, .. } => Some(message),
+            _ => None,
+        }
+    }
+}
+
+/// Why a tell was not accepted. `M` is the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TellError<M> {
+    /// Why.
+    pub reason: Refusal,
+    /// The message.
+    pub message: M,
+}
+
+impl<M> fmt::Display for TellError<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the message was not accepted: {}", self.reason)
+    }
+}
+impl<M: fmt::Debug> std::error::Error for TellError<M> {}
+
+/// Why [`Runtime::port`](crate::Runtime::port) failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PortError {
+    /// All ports are in use.
+    NoneFree {
+        /// How many there are.
+        limit: usize,
+    },
+    /// The window is 0, or larger than the reply cells that are free.
+    Window {
+        /// What was asked for.
+        wanted: u32,
+        /// How many cells are free.
+        free: u32,
+    },
+    /// The runtime is stopping or has stopped.
+    Stopped,
+}
+
+impl fmt::Display for PortError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoneFree { limit } => write!(f, "all {limit} ports are in use: drop one, or use an `ActorRef` from here"),
+            Self::Window { wanted, free } => {
+                write!(f, "a window of {wanted} asks, but {free} reply cells are free: raise `RuntimeBuilder::outstanding_asks`")
+            }
+            Self::Stopped => f.write_str("the runtime is stopping or has stopped"),
+        }
+    }
+}
+impl std::error::Error for PortError {}
+
+/// What went wrong while the runtime was shut down. It is down all the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ShutdownError {
+    /// Some actors were still busy when the drain limit was over; their messages were refused or interrupted.
+    NotDrained {
+        /// Handlers that ran or were suspended.
+        handlers: u32,
+        /// Messages that waited in mailboxes.
+        waiting: u32,
+        /// The limit.
+        limit: Duration,
+    },
+    /// A worker ended by a panic of the framework itself. This is a bug in Warpring.
+    WorkerLost {
+        /// What the panic said.
+        message: String,
+    },
+    /// The simulator found faults in handlers.
+    Violations(Vec<String>),
+}
+
+impl fmt::Display for ShutdownError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotDrained { handlers, waiting, limit } => write!(
+                f,
+                "{handlers} handlers and {waiting} waiting messages were left after {limit:?}: raise `RuntimeBuilder::drain_limit`"
+            ),
+            Self::WorkerLost { message } => write!(f, "a worker was lost to a bug in Warpring: {message}"),
+            Self::Violations(list) => {
+                write!(f, "the simulator found {} faults:", list.len())?;
+                list.iter().try_for_each(|line| write!(f, "\n  {line}"))
+            }
+        }
+    }
+}
+impl std::error::Error for ShutdownError {}
