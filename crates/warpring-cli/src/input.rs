@@ -43,17 +43,9 @@ pub enum Problem {
     /// A row has another number of fields than the header.
     FieldCount { expected: u64, found: u64 },
     /// A field holds something else than expected.
-    Unexpected {
-        field: String,
-        expected: &'static str,
-        found: String,
-    },
+    Unexpected { field: String, expected: &'static str, found: String },
     /// A time is before that of the row above (or of the end of the previous file).
-    TimeWentBack {
-        field: &'static str,
-        previous: String,
-        found: String,
-    },
+    TimeWentBack { field: &'static str, previous: String, found: String },
     /// The line's message is not JSON.
     NotJson(serde_json::Error),
 }
@@ -61,19 +53,12 @@ pub enum Problem {
 impl Problem {
     /// A field that holds something else than expected; the found text is shortened for showing.
     fn unexpected(field: impl Into<String>, expected: &'static str, found: &str) -> Self {
-        Self::Unexpected {
-            field: field.into(),
-            expected,
-            found: shorten(found),
-        }
+        Self::Unexpected { field: field.into(), expected, found: shorten(found) }
     }
 
     /// Sorts an error of the reading side into its kind.
     fn from_io(error: io::Error) -> Self {
-        if error
-            .get_ref()
-            .is_some_and(|inner| inner.is::<source::LineTooLong>())
-        {
+        if error.get_ref().is_some_and(|inner| inner.is::<source::LineTooLong>()) {
             return Self::LineTooLong;
         }
         match error.kind() {
@@ -84,11 +69,7 @@ impl Problem {
     }
 
     fn at(self, file: &str, line: u64) -> InputError {
-        InputError {
-            file: file.to_owned(),
-            line,
-            problem: self,
-        }
+        InputError { file: file.to_owned(), line, problem: self }
     }
 }
 
@@ -108,50 +89,26 @@ impl fmt::Display for InputError {
         }
         match &self.problem {
             Problem::Io(error) => write!(f, ": {error}"),
-            Problem::Truncated => write!(
-                f,
-                ": the gzip file ends early; it was cut off, fetch it again"
-            ),
+            Problem::Truncated => write!(f, ": the gzip file ends early; it was cut off, fetch it again"),
             Problem::Corrupt(error) => {
                 write!(f, ": the gzip file is damaged ({error}); fetch it again")
             }
             Problem::LineTooLong => {
-                write!(
-                    f,
-                    ": the line is longer than {MAX_LINE_BYTES} bytes; is this the right file?"
-                )
+                write!(f, ": the line is longer than {MAX_LINE_BYTES} bytes; is this the right file?")
             }
-            Problem::NotUtf8 { field } => write!(
-                f,
-                ", field `{field}`: expected UTF-8 text, found other bytes"
-            ),
+            Problem::NotUtf8 { field } => write!(f, ", field `{field}`: expected UTF-8 text, found other bytes"),
             Problem::MissingColumn { name, header } => {
-                write!(
-                    f,
-                    ": expected a column `{name}`, but the header is `{header}`"
-                )
+                write!(f, ": expected a column `{name}`, but the header is `{header}`")
             }
             Problem::FieldCount { expected, found } => {
-                write!(
-                    f,
-                    ": expected {expected} fields as in the header, found {found}"
-                )
+                write!(f, ": expected {expected} fields as in the header, found {found}")
             }
-            Problem::Unexpected {
-                field,
-                expected,
-                found,
-            } => {
+            Problem::Unexpected { field, expected, found } => {
                 write!(f, ", field `{field}`: expected {expected}, found {found:?}")
             }
-            Problem::TimeWentBack {
-                field,
-                previous,
-                found,
-            } => write!(
-                f,
-                ", field `{field}`: expected a time not before {previous}, found {found}; sort the input by time"
-            ),
+            Problem::TimeWentBack { field, previous, found } => {
+                write!(f, ", field `{field}`: expected a time not before {previous}, found {found}; sort the input by time")
+            }
             Problem::NotJson(error) => {
                 write!(f, ": expected a JSON message after the time: {error}")
             }

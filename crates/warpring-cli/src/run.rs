@@ -20,11 +20,7 @@ pub enum JobError {
     /// An actor refused a message with one of its error codes.
     Refused { what: String, reason: &'static str },
     /// An answer differs from that of the plain reference.
-    Differs {
-        what: String,
-        expected: String,
-        found: String,
-    },
+    Differs { what: String, expected: String, found: String },
     /// The recording has no book messages.
     NoBooks { file: String },
     /// Books that do not agree with the exchange's checksums.
@@ -37,27 +33,14 @@ impl fmt::Display for JobError {
             Self::Input(error) => error.fmt(f),
             Self::Output { file, error } => write!(f, "{file}: the output is incomplete: {error}"),
             Self::OutputIsInput { file } => {
-                write!(
-                    f,
-                    "{file}: the output would overwrite this input; name another file"
-                )
+                write!(f, "{file}: the output would overwrite this input; name another file")
             }
             Self::Refused { what, reason } => write!(f, "{what} was refused: {reason}"),
-            Self::Differs {
-                what,
-                expected,
-                found,
-            } => {
-                write!(
-                    f,
-                    "{what}: the actor answered {found}, the reference {expected}"
-                )
+            Self::Differs { what, expected, found } => {
+                write!(f, "{what}: the actor answered {found}, the reference {expected}")
             }
             Self::NoBooks { file } => {
-                write!(
-                    f,
-                    "{file}: no book messages found; is `--format` that of the recording?"
-                )
+                write!(f, "{file}: no book messages found; is `--format` that of the recording?")
             }
             Self::ChecksumsFailed { failed, checked } => write!(
                 f,
@@ -80,8 +63,5 @@ fn print_stdout(text: &str) -> Result<(), JobError> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{text}")
         .and_then(|()| stdout.flush())
-        .map_err(|error| JobError::Output {
-            file: "standard output".to_owned(),
-            error,
-        })
+        .map_err(|error| JobError::Output { file: "standard output".to_owned(), error })
 }

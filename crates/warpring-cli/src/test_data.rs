@@ -6,8 +6,7 @@ use std::path::PathBuf;
 /// beside the workspace unless the environment variable `WARPRING_DATA` names another folder.
 pub fn data_file(name: &str) -> Option<PathBuf> {
     let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data");
-    let folder =
-        std::env::var_os("WARPRING_DATA").map_or_else(|| PathBuf::from(beside), PathBuf::from);
+    let folder = std::env::var_os("WARPRING_DATA").map_or_else(|| PathBuf::from(beside), PathBuf::from);
     let path = folder.join(name);
     if !path.is_file() {
         println!("skipped: there is no {}", path.display());

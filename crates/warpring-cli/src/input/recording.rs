@@ -46,11 +46,7 @@ impl Recording {
     /// # Errors
     /// Where the file cannot be opened.
     pub fn open(exchange: Exchange, path: &Path) -> Result<Self, InputError> {
-        Ok(Self::new(
-            exchange,
-            path.display().to_string(),
-            source::open(path)?,
-        ))
+        Ok(Self::new(exchange, path.display().to_string(), source::open(path)?))
     }
 
     /// The same for bytes from anywhere.
@@ -58,26 +54,14 @@ impl Recording {
     /// # Errors
     /// Where the first bytes cannot be read.
     #[cfg(test)]
-    pub fn from_reader(
-        exchange: Exchange,
-        name: &str,
-        bytes: impl Read + 'static,
-    ) -> Result<Self, InputError> {
-        let bytes =
-            source::from_reader(bytes).map_err(|error| Problem::from_io(error).at(name, 0))?;
+    pub fn from_reader(exchange: Exchange, name: &str, bytes: impl Read + 'static) -> Result<Self, InputError> {
+        let bytes = source::from_reader(bytes).map_err(|error| Problem::from_io(error).at(name, 0))?;
         Ok(Self::new(exchange, name.to_owned(), bytes))
     }
 
     fn new(exchange: Exchange, name: String, bytes: Box<dyn Read>) -> Self {
         let lines = BufReader::with_capacity(1 << 16, bytes);
-        Self {
-            exchange,
-            name,
-            lines,
-            line: 0,
-            buffer: Vec::new(),
-            ended: false,
-        }
+        Self { exchange, name, lines, line: 0, buffer: Vec::new(), ended: false }
     }
 
     fn read_event(&mut self) -> Result<Option<BookEvent>, InputError> {
@@ -91,9 +75,7 @@ impl Recording {
             if count == 0 {
                 return Ok(None);
             }
-            let event = self
-                .parse_line()
-                .map_err(|problem| problem.at(&self.name, self.line))?;
+            let event = self.parse_line().map_err(|problem| problem.at(&self.name, self.line))?;
             if event.is_some() {
                 return Ok(event);
             }
@@ -101,9 +83,7 @@ impl Recording {
     }
 
     fn parse_line(&self) -> Result<Option<BookEvent>, Problem> {
-        let text = std::str::from_utf8(&self.buffer).map_err(|_| Problem::NotUtf8 {
-            field: "message".to_owned(),
-        })?;
+        let text = std::str::from_utf8(&self.buffer).map_err(|_| Problem::NotUtf8 { field: "message".to_owned() })?;
         let Some(message) = received_message(text.trim())? else {
             return Ok(None);
         };
@@ -150,9 +130,7 @@ fn received_message(line: &str) -> Result<Option<&str>, Problem> {
 
 /// The levels of one side: a list of lists that begin with price and volume.
 fn levels(field: &str, value: &Value) -> Result<Vec<Level>, Problem> {
-    let rows = value
-        .as_array()
-        .ok_or_else(|| unexpected(field, "a list of levels", value))?;
+    let rows = value.as_array().ok_or_else(|| unexpected(field, "a list of levels", value))?;
     rows.iter()
         .enumerate()
         .map(|(at, row)| {
@@ -161,10 +139,7 @@ fn levels(field: &str, value: &Value) -> Result<Vec<Level>, Problem> {
                 let value = row.get(part).unwrap_or(&Value::Null);
                 decimal(value.as_str()).map_err(|expected| unexpected(&name(), expected, value))
             };
-            Ok(Level {
-                price: number(0)?,
-                volume: number(1)?,
-            })
+            Ok(Level { price: number(0)?, volume: number(1)? })
         })
         .collect()
 }
@@ -173,9 +148,7 @@ fn levels(field: &str, value: &Value) -> Result<Vec<Level>, Problem> {
 fn decimal(text: Option<&str>) -> Result<Decimal, &'static str> {
     Decimal::parse(text.unwrap_or_default().as_bytes()).map_err(|error| match error {
         DecimalError::Malformed => "a decimal number in quotes",
-        DecimalError::OutOfRange => {
-            "a decimal number below 2^60 without its point, with at most 15 decimals"
-        }
+        DecimalError::OutOfRange => "a decimal number below 2^60 without its point, with at most 15 decimals",
     })
 }
 

@@ -25,16 +25,10 @@ pub(super) fn open(path: &Path) -> Result<Box<dyn Read>, InputError> {
 /// Where the first two bytes cannot be read.
 pub(super) fn from_reader(mut raw: impl Read + 'static) -> io::Result<Box<dyn Read>> {
     let mut head = Vec::with_capacity(GZIP_MAGIC.len());
-    raw.by_ref()
-        .take(GZIP_MAGIC.len() as u64)
-        .read_to_end(&mut head)?;
+    raw.by_ref().take(GZIP_MAGIC.len() as u64).read_to_end(&mut head)?;
     let compressed = head == GZIP_MAGIC;
     let whole = BufReader::with_capacity(1 << 16, Cursor::new(head).chain(raw));
-    Ok(if compressed {
-        Box::new(BoundedLines::new(MultiGzDecoder::new(whole)))
-    } else {
-        Box::new(BoundedLines::new(whole))
-    })
+    Ok(if compressed { Box::new(BoundedLines::new(MultiGzDecoder::new(whole))) } else { Box::new(BoundedLines::new(whole)) })
 }
 
 /// The inner error of an `io::Error` that [`BoundedLines`] makes.
@@ -58,10 +52,7 @@ struct BoundedLines<R> {
 
 impl<R> BoundedLines<R> {
     const fn new(inner: R) -> Self {
-        Self {
-            inner,
-            since_line_end: 0,
-        }
+        Self { inner, since_line_end: 0 }
     }
 }
 

@@ -10,14 +10,7 @@ use warpring_kernels::fraud::Transaction;
 use warpring_kernels::fraud::customer_window::MAX_AMOUNT_MICROS;
 
 /// The columns that must be there, in the order of [`Column`].
-const COLUMNS: [&str; 6] = [
-    "TRANSACTION_ID",
-    "TX_DATETIME",
-    "CUSTOMER_ID",
-    "TERMINAL_ID",
-    "TX_AMOUNT",
-    "TX_FRAUD",
-];
+const COLUMNS: [&str; 6] = ["TRANSACTION_ID", "TX_DATETIME", "CUSTOMER_ID", "TERMINAL_ID", "TX_AMOUNT", "TX_FRAUD"];
 
 #[derive(Clone, Copy)]
 enum Column {
@@ -62,11 +55,7 @@ impl Transactions {
     /// The rows of these files, in this order. Files are opened when their turn comes.
     #[must_use]
     pub fn new(paths: Vec<PathBuf>) -> Self {
-        Self {
-            waiting: paths.into_iter(),
-            current: None,
-            previous: None,
-        }
+        Self { waiting: paths.into_iter(), current: None, previous: None }
     }
 
     /// The rows of one source of bytes.
@@ -75,13 +64,9 @@ impl Transactions {
     /// Where the header cannot be read or lacks a column.
     #[cfg(test)]
     pub fn from_reader(name: &str, bytes: impl Read + 'static) -> Result<Self, InputError> {
-        let bytes =
-            source::from_reader(bytes).map_err(|error| Problem::from_io(error).at(name, 0))?;
+        let bytes = source::from_reader(bytes).map_err(|error| Problem::from_io(error).at(name, 0))?;
         let current = Some(OpenFile::new(name.to_owned(), bytes)?);
-        Ok(Self {
-            current,
-            ..Self::new(Vec::new())
-        })
+        Ok(Self { current, ..Self::new(Vec::new()) })
     }
 
     fn read_row(&mut self) -> Result<Option<Row>, InputError> {
@@ -120,40 +105,20 @@ impl OpenFile {
     }
 
     fn new(name: String, bytes: Box<dyn Read>) -> Result<Self, InputError> {
-        let mut rows = csv::ReaderBuilder::new()
-            .has_headers(false)
-            .buffer_capacity(1 << 16)
-            .from_reader(bytes);
+        let mut rows = csv::ReaderBuilder::new().has_headers(false).buffer_capacity(1 << 16).from_reader(bytes);
         let mut header = csv::StringRecord::new();
-        rows.read_record(&mut header)
-            .map_err(|error| csv_problem(error, &header).at(&name, 1))?;
+        rows.read_record(&mut header).map_err(|error| csv_problem(error, &header).at(&name, 1))?;
         let mut places = [0; COLUMNS.len()];
         for (place, column) in places.iter_mut().zip(COLUMNS) {
-            *place = header
-                .iter()
-                .position(|name| name.trim() == column)
-                .ok_or_else(|| {
-                    let header = super::shorten(&header.iter().collect::<Vec<_>>().join(","));
-                    Problem::MissingColumn {
-                        name: column,
-                        header,
-                    }
-                    .at(&name, 1)
-                })?;
+            *place = header.iter().position(|name| name.trim() == column).ok_or_else(|| {
+                let header = super::shorten(&header.iter().collect::<Vec<_>>().join(","));
+                Problem::MissingColumn { name: column, header }.at(&name, 1)
+            })?;
         }
-        Ok(Self {
-            name,
-            rows,
-            header,
-            places,
-            record: csv::StringRecord::new(),
-        })
+        Ok(Self { name, rows, header, places, record: csv::StringRecord::new() })
     }
 
-    fn read_row(
-        &mut self,
-        previous: &mut Option<(u64, String)>,
-    ) -> Result<Option<Row>, InputError> {
+    fn read_row(&mut self, previous: &mut Option<(u64, String)>) -> Result<Option<Row>, InputError> {
         // Where reading itself fails there is no record to ask for its line, only the place that was reached.
         let reached = self.rows.position().line();
         match self.rows.read_record(&mut self.record) {
@@ -162,9 +127,7 @@ impl OpenFile {
             Err(error) => return Err(csv_problem(error, &self.header).at(&self.name, reached)),
         }
         let line = self.record.position().map_or(reached, csv::Position::line);
-        let row = self
-            .parse()
-            .map_err(|problem| problem.at(&self.name, line))?;
+        let row = self.parse().map_err(|problem| problem.at(&self.name, line))?;
         let text = self.field(Column::Time);
         match previous {
             Some((seconds, text_before)) if row.transaction.unix_seconds < *seconds => {
@@ -187,30 +150,16 @@ impl OpenFile {
 
     fn field(&self, column: Column) -> &str {
         // The reader refuses records with another number of fields than the header.
-        self.record
-            .get(self.places[column as usize])
-            .unwrap_or_default()
+        self.record.get(self.places[column as usize]).unwrap_or_default()
     }
 
     fn parse(&self) -> Result<Row, Problem> {
         Ok(Row {
             id: self.parse_field(Column::Id, "a whole number below 2^64", parse_whole)?,
-            customer: self.parse_field(
-                Column::Customer,
-                "a whole number below 2^64",
-                parse_whole,
-            )?,
-            terminal: self.parse_field(
-                Column::Terminal,
-                "a whole number below 2^64",
-                parse_whole,
-            )?,
+            customer: self.parse_field(Column::Customer, "a whole number below 2^64", parse_whole)?,
+            terminal: self.parse_field(Column::Terminal, "a whole number below 2^64", parse_whole)?,
             transaction: Transaction {
-                unix_seconds: self.parse_field(
-                    Column::Time,
-                    "a time `YYYY-MM-DD HH:MM:SS` from 1970 on",
-                    parse_time,
-                )?,
+                unix_seconds: self.parse_field(Column::Time, "a time `YYYY-MM-DD HH:MM:SS` from 1970 on", parse_time)?,
                 amount_micros: self.parse_field(
                     Column::Amount,
                     "an amount from 0 to 72 billion with at most 6 decimals",
@@ -239,15 +188,8 @@ impl OpenFile {
 fn csv_problem(error: csv::Error, header: &csv::StringRecord) -> Problem {
     match error.into_kind() {
         csv::ErrorKind::Io(error) => Problem::from_io(error),
-        csv::ErrorKind::Utf8 { err, .. } => Problem::NotUtf8 {
-            field: header.get(err.field()).unwrap_or("header").to_owned(),
-        },
-        csv::ErrorKind::UnequalLengths {
-            expected_len, len, ..
-        } => Problem::FieldCount {
-            expected: expected_len,
-            found: len,
-        },
+        csv::ErrorKind::Utf8 { err, .. } => Problem::NotUtf8 { field: header.get(err.field()).unwrap_or("header").to_owned() },
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => Problem::FieldCount { expected: expected_len, found: len },
         other => Problem::Io(std::io::Error::other(csv_message(&other))),
     }
 }
@@ -269,10 +211,7 @@ fn parse_whole(text: &str) -> Option<u64> {
 fn parse_time(text: &str) -> Option<u64> {
     let bytes: &[u8; 19] = text.as_bytes().try_into().ok()?;
     let separators = [(4, b'-'), (7, b'-'), (10, b' '), (13, b':'), (16, b':')];
-    if separators
-        .iter()
-        .any(|(at, separator)| bytes[*at] != *separator)
-    {
+    if separators.iter().any(|(at, separator)| bytes[*at] != *separator) {
         return None;
     }
     let number = |from: usize, to: usize| parse_whole(text.get(from..to)?);
@@ -304,29 +243,20 @@ const fn days_since_1970(year: u64, month: u64, day: u64) -> u64 {
 /// `1066.8000000000002`; what lies within a thousandth of a step of six decimals is taken to be that step.
 fn parse_amount_micros(text: &str) -> Option<u64> {
     let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
-    if whole.is_empty()
-        || decimals.is_empty()
-        || !decimals.bytes().all(|byte| byte.is_ascii_digit())
-    {
+    if whole.is_empty() || decimals.is_empty() || !decimals.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
     // Nine decimals: six for the value, three to tell a rounding trace from a seventh decimal.
     let mut nano: u64 = 0;
     for place in 0..9 {
-        nano = nano * 10
-            + decimals
-                .as_bytes()
-                .get(place)
-                .map_or(0, |byte| u64::from(byte - b'0'));
+        nano = nano * 10 + decimals.as_bytes().get(place).map_or(0, |byte| u64::from(byte - b'0'));
     }
     let micros = match nano % 1000 {
         0 => nano / 1000,
         999 => nano / 1000 + 1,
         _ => return None,
     };
-    let amount = parse_whole(whole)?
-        .checked_mul(1_000_000)?
-        .checked_add(micros)?;
+    let amount = parse_whole(whole)?.checked_mul(1_000_000)?.checked_add(micros)?;
     (amount <= MAX_AMOUNT_MICROS).then_some(amount)
 }
 

@@ -25,17 +25,8 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 #[test]
 fn columns_are_found_by_name_and_others_ignored() {
     let text = "TX_FRAUD,X,TERMINAL_ID,CUSTOMER_ID,TX_AMOUNT,TX_DATETIME,TRANSACTION_ID\n1,?,3,2,57.16,2018-04-01 00:00:31,9\n";
-    let transaction = Transaction {
-        unix_seconds: 1_522_540_831,
-        amount_micros: 57_160_000,
-        fraud: true,
-    };
-    let expected = vec![Row {
-        id: 9,
-        customer: 2,
-        terminal: 3,
-        transaction,
-    }];
+    let transaction = Transaction { unix_seconds: 1_522_540_831, amount_micros: 57_160_000, fraud: true };
+    let expected = vec![Row { id: 9, customer: 2, terminal: 3, transaction }];
     assert_eq!(read(text).unwrap(), expected);
     assert_eq!(read(gzip(text.as_bytes())).unwrap(), expected);
     assert_eq!(read(text.replace('\n', "\r\n")).unwrap(), expected);
@@ -47,19 +38,13 @@ fn a_missing_column_is_named() {
         message("TRANSACTION_ID,TX_DATETIME\n"),
         "in.csv, line 1: expected a column `CUSTOMER_ID`, but the header is `TRANSACTION_ID,TX_DATETIME`"
     );
-    assert_eq!(
-        message(""),
-        "in.csv, line 1: expected a column `TRANSACTION_ID`, but the header is ``"
-    );
+    assert_eq!(message(""), "in.csv, line 1: expected a column `TRANSACTION_ID`, but the header is ``");
 }
 
 #[test]
 fn a_bad_field_is_named_with_its_line() {
     for (row, expected) in [
-        (
-            "x,2018-04-01 00:00:00,1,1,1,0",
-            "field `TRANSACTION_ID`: expected a whole number below 2^64, found \"x\"",
-        ),
+        ("x,2018-04-01 00:00:00,1,1,1,0", "field `TRANSACTION_ID`: expected a whole number below 2^64, found \"x\""),
         (
             "1,2018-04-01 00:00:00,18446744073709551616,1,1,0",
             "field `CUSTOMER_ID`: expected a whole number below 2^64, found \"18446744073709551616\"",
@@ -72,10 +57,7 @@ fn a_bad_field_is_named_with_its_line() {
             "1,2018-04-01 00:00:00,1,1,-3,0",
             "field `TX_AMOUNT`: expected an amount from 0 to 72 billion with at most 6 decimals, found \"-3\"",
         ),
-        (
-            "1,2018-04-01 00:00:00,1,1,3,2",
-            "field `TX_FRAUD`: expected 0 or 1, found \"2\"",
-        ),
+        ("1,2018-04-01 00:00:00,1,1,3,2", "field `TX_FRAUD`: expected 0 or 1, found \"2\""),
     ] {
         let text = format!("{HEADER}\n0,2018-04-01 00:00:00,1,1,1,0\n{row}\n");
         assert_eq!(message(text), format!("in.csv, line 3, {expected}"));
@@ -85,10 +67,7 @@ fn a_bad_field_is_named_with_its_line() {
 #[test]
 fn a_row_of_another_length_is_refused() {
     let text = format!("{HEADER}\n0,2018-04-01 00:00:00,1,1,1\n");
-    assert_eq!(
-        message(text),
-        "in.csv, line 2: expected 6 fields as in the header, found 5"
-    );
+    assert_eq!(message(text), "in.csv, line 2: expected 6 fields as in the header, found 5");
 }
 
 #[test]
@@ -105,37 +84,19 @@ fn time_that_goes_backwards_is_refused() {
 fn bytes_that_are_not_utf8_are_refused() {
     let mut bytes = format!("{HEADER}\n0,2018-04-01 00:00:05,1,").into_bytes();
     bytes.extend(b"\xff,1,0\n");
-    assert_eq!(
-        message(bytes),
-        "in.csv, line 2, field `TERMINAL_ID`: expected UTF-8 text, found other bytes"
-    );
+    assert_eq!(message(bytes), "in.csv, line 2, field `TERMINAL_ID`: expected UTF-8 text, found other bytes");
 }
 
 #[test]
 fn a_cut_off_gzip_file_is_refused_wherever_it_was_cut() {
     let mut text = format!("{HEADER}\n");
     for id in 0..2000 {
-        text.push_str(&format!(
-            "{id},2018-04-01 00:00:00,{},{},{}.5,0\n",
-            id * 7 % 501,
-            id * 13 % 997,
-            id * 31 % 83
-        ));
+        text.push_str(&format!("{id},2018-04-01 00:00:00,{},{},{}.5,0\n", id * 7 % 501, id * 13 % 997, id * 31 % 83));
     }
     let whole = gzip(text.as_bytes());
-    for kept in [
-        2,
-        10,
-        100,
-        whole.len() / 2,
-        whole.len() - 8,
-        whole.len() - 1,
-    ] {
+    for kept in [2, 10, 100, whole.len() / 2, whole.len() - 8, whole.len() - 1] {
         let error = read(&whole[..kept]).unwrap_err();
-        assert!(
-            matches!(error.problem, Problem::Truncated),
-            "{kept}: {error}"
-        );
+        assert!(matches!(error.problem, Problem::Truncated), "{kept}: {error}");
     }
     let mut damaged = whole.clone();
     let middle = damaged.len() / 2;

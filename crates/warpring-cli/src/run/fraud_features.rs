@@ -80,9 +80,7 @@ pub struct EngineReport {
 pub const fn reason(code: u32) -> &'static str {
     match code {
         TIME_WENT_BACK => "it is older than the one before; sort the input by time",
-        WINDOW_FULL => {
-            "its longest window already holds 256 transactions, which is all that the state has room for"
-        }
+        WINDOW_FULL => "its longest window already holds 256 transactions, which is all that the state has room for",
         AMOUNT_TOO_LARGE => "the amount is too large for exact sums",
         _ => "the actor gave a code that this version does not know",
     }
@@ -102,19 +100,13 @@ impl FraudFeatures {
             None => !self.input.is_empty(),
         };
         let mut features = self.open_output(to_stdout)?;
-        let output_error = |error| JobError::Output {
-            file: self.output_name(),
-            error,
-        };
+        let output_error = |error| JobError::Output { file: self.output_name(), error };
         if let Some(to) = &mut features {
             output::write_header(to).map_err(output_error)?;
         }
         let mut reference = self.input.is_empty().then(Reference::default);
         let mut verified = 0;
-        let mut progress = Progress::new(
-            self.input.is_empty().then_some(self.transactions),
-            "transactions",
-        );
+        let mut progress = Progress::new(self.input.is_empty().then_some(self.transactions), "transactions");
         let mut sink = |row: &Row, answer: &Answer| {
             if let Some(reference) = &mut reference {
                 reference.check(row, answer)?;
@@ -141,45 +133,26 @@ impl FraudFeatures {
 
     fn open_output(&self, to_stdout: bool) -> Result<Option<Box<dyn Write>>, JobError> {
         if to_stdout {
-            return Ok(Some(Box::new(BufWriter::with_capacity(
-                1 << 16,
-                io::stdout().lock(),
-            ))));
+            return Ok(Some(Box::new(BufWriter::with_capacity(1 << 16, io::stdout().lock()))));
         }
         let Some(path) = &self.output else {
             return Ok(None);
         };
-        let same = |input: &PathBuf| {
-            input
-                .canonicalize()
-                .is_ok_and(|input| path.canonicalize().is_ok_and(|path| path == input))
-        };
+        let same = |input: &PathBuf| input.canonicalize().is_ok_and(|input| path.canonicalize().is_ok_and(|path| path == input));
         if self.input.iter().any(same) {
-            return Err(JobError::OutputIsInput {
-                file: self.output_name(),
-            });
+            return Err(JobError::OutputIsInput { file: self.output_name() });
         }
-        let file = File::create(path).map_err(|error| JobError::Output {
-            file: self.output_name(),
-            error,
-        })?;
+        let file = File::create(path).map_err(|error| JobError::Output { file: self.output_name(), error })?;
         Ok(Some(Box::new(BufWriter::with_capacity(1 << 16, file))))
     }
 
     fn output_name(&self) -> String {
-        self.output.as_ref().map_or_else(
-            || "standard output".to_owned(),
-            |path| path.display().to_string(),
-        )
+        self.output.as_ref().map_or_else(|| "standard output".to_owned(), |path| path.display().to_string())
     }
 
     /// To standard output, unless that is where the features went.
     fn print_summary(&self, summary: &Summary, features_on_stdout: bool) -> Result<(), JobError> {
-        let text = if self.json {
-            summary.json()
-        } else {
-            summary.to_string()
-        };
+        let text = if self.json { summary.json() } else { summary.to_string() };
         if features_on_stdout {
             eprintln!("{text}");
             return Ok(());
@@ -225,27 +198,13 @@ impl fmt::Display for Summary {
         let report = &self.report;
         let micros = |quantile| report.ask_nanos.value_at_quantile(quantile) as f64 / 1e3;
         writeln!(f, "backend         {}", report.backend)?;
-        writeln!(
-            f,
-            "messages        {} in {:.2} s",
-            report.messages,
-            report.elapsed.as_secs_f64()
-        )?;
+        writeln!(f, "messages        {} in {:.2} s", report.messages, report.elapsed.as_secs_f64())?;
         writeln!(f, "per second      {:.0}", self.messages_per_second())?;
-        writeln!(
-            f,
-            "ask latency us  p50 {:.1}  p99 {:.1}  p99.9 {:.1}",
-            micros(0.5),
-            micros(0.99),
-            micros(0.999)
-        )?;
+        writeln!(f, "ask latency us  p50 {:.1}  p99 {:.1}  p99.9 {:.1}", micros(0.5), micros(0.99), micros(0.999))?;
         writeln!(f, "actors          {}", report.actors)?;
         write!(f, "resident state  {} bytes", report.resident_bytes)?;
         match self.verified {
-            Some(verified) => write!(
-                f,
-                "\nverified        {verified} transactions equal the plain reference"
-            ),
+            Some(verified) => write!(f, "\nverified        {verified} transactions equal the plain reference"),
             None => Ok(()),
         }
     }

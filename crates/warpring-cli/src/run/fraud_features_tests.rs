@@ -15,19 +15,10 @@ fn sequential(rows: &mut Rows<'_>, sink: &mut Sink<'_>) -> Result<EngineReport, 
         let row = row?;
         let refused = |actor: &str, key: u64| {
             let what = format!("transaction {} at {actor} {key}", row.id);
-            move |code| JobError::Refused {
-                what,
-                reason: reason(code),
-            }
+            move |code| JobError::Refused { what, reason: reason(code) }
         };
-        let customer = customers
-            .entry(row.customer)
-            .or_default()
-            .apply(&row.transaction);
-        let terminal = terminals
-            .entry(row.terminal)
-            .or_default()
-            .apply(&row.transaction);
+        let customer = customers.entry(row.customer).or_default().apply(&row.transaction);
+        let terminal = terminals.entry(row.terminal).or_default().apply(&row.transaction);
         let answer = Answer {
             customer: customer.map_err(refused("customer", row.customer))?,
             terminal: terminal.map_err(refused("terminal", row.terminal))?,
@@ -46,13 +37,7 @@ fn sequential(rows: &mut Rows<'_>, sink: &mut Sink<'_>) -> Result<EngineReport, 
 }
 
 fn made_up(transactions: u64) -> FraudFeatures {
-    FraudFeatures {
-        input: Vec::new(),
-        output: None,
-        json: false,
-        seed: 1,
-        transactions,
-    }
+    FraudFeatures { input: Vec::new(), output: None, json: false, seed: 1, transactions }
 }
 
 /// A file in the temporary folder that is removed at the end.
@@ -87,10 +72,7 @@ fn one_wrong_answer_fails_the_job() {
         })
     };
     let error = made_up(1000).job(wrong).unwrap_err();
-    assert!(
-        matches!(&error, JobError::Differs { what, .. } if what == "transaction 777"),
-        "{error}"
-    );
+    assert!(matches!(&error, JobError::Differs { what, .. } if what == "transaction 777"), "{error}");
 }
 
 #[test]
@@ -105,11 +87,7 @@ fn the_output_has_the_published_form() {
          3,2018-04-09 07:00:00,596,3156,1.5,716400,8,0,0\n",
     )
     .unwrap();
-    let job = FraudFeatures {
-        input: vec![input.0.clone()],
-        output: Some(output.0.clone()),
-        ..made_up(0)
-    };
+    let job = FraudFeatures { input: vec![input.0.clone()], output: Some(output.0.clone()), ..made_up(0) };
     job.job(sequential).unwrap();
     assert_eq!(
         std::fs::read_to_string(&output.0).unwrap(),
@@ -128,33 +106,21 @@ fn the_output_has_the_published_form() {
 fn an_input_is_never_overwritten() {
     let input = Scratch::new("same.csv");
     std::fs::write(&input.0, "kept").unwrap();
-    let job = FraudFeatures {
-        input: vec![input.0.clone()],
-        output: Some(input.0.clone()),
-        ..made_up(0)
-    };
-    assert!(matches!(
-        job.job(sequential),
-        Err(JobError::OutputIsInput { .. })
-    ));
+    let job = FraudFeatures { input: vec![input.0.clone()], output: Some(input.0.clone()), ..made_up(0) };
+    assert!(matches!(job.job(sequential), Err(JobError::OutputIsInput { .. })));
     assert_eq!(std::fs::read_to_string(&input.0).unwrap(), "kept");
 }
 
 #[test]
 fn an_actor_that_refuses_is_named_with_the_reason() {
     let input = Scratch::new("busy.csv");
-    let mut text =
-        "TRANSACTION_ID,TX_DATETIME,CUSTOMER_ID,TERMINAL_ID,TX_AMOUNT,TX_FRAUD\n".to_owned();
+    let mut text = "TRANSACTION_ID,TX_DATETIME,CUSTOMER_ID,TERMINAL_ID,TX_AMOUNT,TX_FRAUD\n".to_owned();
     for id in 0..257 {
         text.push_str(&format!("{id},2018-04-01 00:00:00,5,{id},1,0\n"));
     }
     std::fs::write(&input.0, text).unwrap();
     let output = Scratch::new("busy-features.csv");
-    let job = FraudFeatures {
-        input: vec![input.0.clone()],
-        output: Some(output.0.clone()),
-        ..made_up(0)
-    };
+    let job = FraudFeatures { input: vec![input.0.clone()], output: Some(output.0.clone()), ..made_up(0) };
     assert_eq!(
         job.job(sequential).unwrap_err().to_string(),
         "transaction 256 at customer 5 was refused: its longest window already holds 256 transactions, which is all \
@@ -178,36 +144,22 @@ const LARGEST_MEAN_ERROR: f64 = 1e-11;
 fn same_second(raw: &[PathBuf]) -> HashSet<u64> {
     let mut by_second: HashMap<(u64, u64), Vec<u64>> = HashMap::new();
     for row in Transactions::new(raw.to_vec()).map(Result::unwrap) {
-        by_second
-            .entry((row.customer, row.transaction.unix_seconds))
-            .or_default()
-            .push(row.id);
+        by_second.entry((row.customer, row.transaction.unix_seconds)).or_default().push(row.id);
     }
-    by_second
-        .into_values()
-        .filter(|ids| ids.len() > 1)
-        .flatten()
-        .collect()
+    by_second.into_values().filter(|ids| ids.len() > 1).flatten().collect()
 }
 
 #[test]
 fn the_published_features_of_three_months_are_reproduced() {
     let files = |kind: &str| -> Option<Vec<PathBuf>> {
-        MONTHS
-            .iter()
-            .map(|month| data_file(&format!("fraud/{kind}_{month}.csv.gz")))
-            .collect()
+        MONTHS.iter().map(|month| data_file(&format!("fraud/{kind}_{month}.csv.gz"))).collect()
     };
     let (Some(raw), Some(published)) = (files("transactions"), files("features")) else {
         return;
     };
     let ties = same_second(&raw);
     let output = Scratch::new("features.csv");
-    let job = FraudFeatures {
-        input: raw,
-        output: Some(output.0.clone()),
-        ..made_up(0)
-    };
+    let job = FraudFeatures { input: raw, output: Some(output.0.clone()), ..made_up(0) };
     job.job(sequential).unwrap();
 
     let mut ours: HashMap<u64, csv::StringRecord> = HashMap::new();
@@ -220,15 +172,7 @@ fn the_published_features_of_three_months_are_reproduced() {
     for path in published {
         let bytes = flate2::read::MultiGzDecoder::new(File::open(path).unwrap());
         let mut reader = csv::Reader::from_reader(bytes);
-        assert_eq!(
-            reader
-                .headers()
-                .unwrap()
-                .iter()
-                .collect::<Vec<_>>()
-                .join(","),
-            output::HEADER
-        );
+        assert_eq!(reader.headers().unwrap().iter().collect::<Vec<_>>().join(","), output::HEADER);
         for theirs in reader.into_records() {
             let theirs = theirs.unwrap();
             let id = theirs[0].parse().unwrap();
@@ -236,19 +180,14 @@ fn the_published_features_of_three_months_are_reproduced() {
             comparison.rows += 1;
             comparison.other_times_of_day += u64::from((1..3).any(|at| ours[at] != theirs[at]));
             // Terminal: counts and risks, text against text, which for floats is bit against bit.
-            comparison.other_terminal_features +=
-                u64::from((9..15).any(|at| ours[at] != theirs[at]));
+            comparison.other_terminal_features += u64::from((9..15).any(|at| ours[at] != theirs[at]));
             for at in [3, 5, 7] {
                 let mean = |record: &csv::StringRecord| -> f64 { record[at + 1].parse().unwrap() };
                 if ours[at] == theirs[at] {
-                    largest_mean_error =
-                        largest_mean_error.max((mean(&ours) - mean(&theirs)).abs());
+                    largest_mean_error = largest_mean_error.max((mean(&ours) - mean(&theirs)).abs());
                 } else {
                     comparison.other_customer_counts += 1;
-                    assert!(
-                        ties.contains(&id),
-                        "transaction {id} has another count and no tie"
-                    );
+                    assert!(ties.contains(&id), "transaction {id} has another count and no tie");
                 }
             }
         }
@@ -258,11 +197,6 @@ fn the_published_features_of_three_months_are_reproduced() {
     assert!(largest_mean_error <= LARGEST_MEAN_ERROR);
     // Of two transactions of one customer in the same second, the published features may take the other one first:
     // eight rows, with the counts of all three windows.
-    let expected = Comparison {
-        rows: 872_795,
-        other_customer_counts: 24,
-        other_terminal_features: 0,
-        other_times_of_day: 0,
-    };
+    let expected = Comparison { rows: 872_795, other_customer_counts: 24, other_terminal_features: 0, other_times_of_day: 0 };
     assert_eq!(comparison, expected);
 }

@@ -10,8 +10,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use warpring_kernels::market::book::{
-    BAD_DEPTH, BOOK_FULL, BookReply, BookRules, BookUpdate, Exchange, LEVELS_PER_UPDATE, Level,
-    NO_SNAPSHOT, TOO_MANY_LEVELS, Verdict,
+    BAD_DEPTH, BOOK_FULL, BookReply, BookRules, BookUpdate, Exchange, LEVELS_PER_UPDATE, Level, NO_SNAPSHOT, TOO_MANY_LEVELS,
+    Verdict,
 };
 
 /// Order books from the recording of an exchange's feed, verified by the exchange's checksums.
@@ -100,19 +100,12 @@ fn parts_of(event: BookEvent) -> impl Iterator<Item = Part> {
             last_part,
             has_checksum: last_part && event.checksum.is_some(),
         };
-        Part {
-            pair: Arc::clone(&pair),
-            rules: event.rules,
-            line: event.line,
-            update,
-        }
+        Part { pair: Arc::clone(&pair), rules: event.rules, line: event.line, update }
     })
 }
 
 /// The messages of a recording.
-fn parts(
-    recording: impl Iterator<Item = Result<BookEvent, InputError>>,
-) -> impl Iterator<Item = Result<Part, InputError>> {
+fn parts(recording: impl Iterator<Item = Result<BookEvent, InputError>>) -> impl Iterator<Item = Result<Part, InputError>> {
     recording.flat_map(|event| {
         let (parts, error) = match event {
             Ok(event) => (Some(parts_of(event).map(Ok)), None),
@@ -127,36 +120,21 @@ impl MarketBook {
     ///
     /// # Errors
     /// [`JobError`]: from input or engine, or because a checksum failed.
-    pub fn job(
-        &self,
-        engine: impl FnOnce(&mut Parts<'_>, &mut Sink<'_>) -> Result<(), JobError>,
-    ) -> Result<(), JobError> {
+    pub fn job(&self, engine: impl FnOnce(&mut Parts<'_>, &mut Sink<'_>) -> Result<(), JobError>) -> Result<(), JobError> {
         let recording = Recording::open(self.format.exchange(), &self.input)?;
         let tallies = replay(recording, engine)?;
         if tallies.is_empty() {
-            return Err(JobError::NoBooks {
-                file: self.input.display().to_string(),
-            });
+            return Err(JobError::NoBooks { file: self.input.display().to_string() });
         }
         print_stdout(&self.text(&tallies))?;
         let failed = tallies.iter().map(|tally| tally.failed).sum();
-        let checked = tallies
-            .iter()
-            .map(|tally| tally.verified + tally.failed)
-            .sum();
-        if failed > 0 {
-            Err(JobError::ChecksumsFailed { failed, checked })
-        } else {
-            Ok(())
-        }
+        let checked = tallies.iter().map(|tally| tally.verified + tally.failed).sum();
+        if failed > 0 { Err(JobError::ChecksumsFailed { failed, checked }) } else { Ok(()) }
     }
 
     fn text(&self, tallies: &[Tally]) -> String {
         if self.json {
-            let pairs: Vec<_> = tallies
-                .iter()
-                .map(|tally| tally.json(self.format))
-                .collect();
+            let pairs: Vec<_> = tallies.iter().map(|tally| tally.json(self.format)).collect();
             return json!({ "job": "market-book", "pairs": pairs }).to_string();
         }
         let mut lines = vec![format!(
@@ -166,9 +144,7 @@ impl MarketBook {
         for tally in tallies {
             lines.push(tally.to_string());
             let failure = tally.first_failure.as_ref();
-            lines.extend(
-                failure.map(|failure| format!("  first failure: {}", failure.text(self.format))),
-            );
+            lines.extend(failure.map(|failure| format!("  first failure: {}", failure.text(self.format))));
         }
         lines.join("\n")
     }
@@ -205,21 +181,15 @@ impl Failure {
     }
 
     fn text(&self, format: Format) -> String {
-        let [theirs, ours] =
-            [self.theirs, self.ours].map(|checksum| Self::written(format, checksum));
-        format!(
-            "line {}: the exchange's checksum is {theirs}, the book's {ours}",
-            self.line
-        )
+        let [theirs, ours] = [self.theirs, self.ours].map(|checksum| Self::written(format, checksum));
+        format!("line {}: the exchange's checksum is {theirs}, the book's {ours}", self.line)
     }
 }
 
 impl Tally {
     fn json(&self, format: Format) -> serde_json::Value {
         let level = |level: Level| {
-            (level != Level::EMPTY).then(
-                || json!({ "price": level.price.to_string(), "volume": level.volume.to_string() }),
-            )
+            (level != Level::EMPTY).then(|| json!({ "price": level.price.to_string(), "volume": level.volume.to_string() }))
         };
         let first_failure = self.first_failure.as_ref().map(|failure| {
             json!({
@@ -242,20 +212,9 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            pair,
-            updates,
-            verified,
-            failed,
-            best_bid,
-            best_ask,
-            ..
-        } = self;
+        let Self { pair, updates, verified, failed, best_bid, best_ask, .. } = self;
         let (bid, ask) = (best_bid.price, best_ask.price);
-        write!(
-            f,
-            "{pair:<20} {updates:>8} {verified:>9} {failed:>7}  {bid:>20} {ask:>20}"
-        )
+        write!(f, "{pair:<20} {updates:>8} {verified:>9} {failed:>7}  {bid:>20} {ask:>20}")
     }
 }
 
@@ -269,21 +228,18 @@ fn replay(
     engine(&mut parts(events), &mut |part, reply| {
         progress.step();
         // A recording holds a handful of books.
-        let at = tallies
-            .iter()
-            .position(|tally| tally.pair == part.pair)
-            .unwrap_or_else(|| {
-                tallies.push(Tally {
-                    pair: Arc::clone(&part.pair),
-                    updates: 0,
-                    verified: 0,
-                    failed: 0,
-                    first_failure: None,
-                    best_bid: Level::EMPTY,
-                    best_ask: Level::EMPTY,
-                });
-                tallies.len() - 1
+        let at = tallies.iter().position(|tally| tally.pair == part.pair).unwrap_or_else(|| {
+            tallies.push(Tally {
+                pair: Arc::clone(&part.pair),
+                updates: 0,
+                verified: 0,
+                failed: 0,
+                first_failure: None,
+                best_bid: Level::EMPTY,
+                best_ask: Level::EMPTY,
             });
+            tallies.len() - 1
+        });
         let tally = &mut tallies[at];
         tally.updates += u64::from(part.update.last_part);
         (tally.best_bid, tally.best_ask) = (reply.best_bid, reply.best_ask);
@@ -293,11 +249,7 @@ fn replay(
             Verdict::Mismatched => {
                 tally.failed += 1;
                 let (theirs, ours) = (part.update.checksum, reply.checksum);
-                tally.first_failure.get_or_insert(Failure {
-                    line: part.line,
-                    theirs,
-                    ours,
-                });
+                tally.first_failure.get_or_insert(Failure { line: part.line, theirs, ours });
             }
         }
         Ok(())

@@ -19,34 +19,24 @@ fn sequential(parts: &mut Parts<'_>, sink: &mut Sink<'_>) -> Result<(), JobError
         let book = books.entry(Arc::clone(&part.pair)).or_default();
         let reply = book
             .apply(&part.rules, &part.update)
-            .map_err(|code| JobError::Refused {
-                what: format!("line {}, {}", part.line, part.pair),
-                reason: reason(code),
-            })?;
+            .map_err(|code| JobError::Refused { what: format!("line {}, {}", part.line, part.pair), reason: reason(code) })?;
         sink(&part, &reply)?;
     }
     Ok(())
 }
 
 fn job(format: Format, input: &Path) -> MarketBook {
-    MarketBook {
-        format,
-        input: input.to_owned(),
-        json: false,
-    }
+    MarketBook { format, input: input.to_owned(), json: false }
 }
 
 fn text_of(path: &Path) -> String {
     let mut text = String::new();
-    flate2::read::MultiGzDecoder::new(std::fs::File::open(path).unwrap())
-        .read_to_string(&mut text)
-        .unwrap();
+    flate2::read::MultiGzDecoder::new(std::fs::File::open(path).unwrap()).read_to_string(&mut text).unwrap();
     text
 }
 
 fn replay_text(format: Format, text: String) -> Vec<Tally> {
-    let events =
-        Recording::from_reader(format.exchange(), "in.ws", Cursor::new(text.into_bytes())).unwrap();
+    let events = Recording::from_reader(format.exchange(), "in.ws", Cursor::new(text.into_bytes())).unwrap();
     replay(events, sequential).unwrap()
 }
 
@@ -56,18 +46,11 @@ fn every_checksum_of_krakens_recording_holds() {
         return;
     };
     job(Format::Kraken, &path).job(sequential).unwrap();
-    let tallies = replay(
-        Recording::open(Exchange::Kraken, &path).unwrap(),
-        sequential,
-    )
-    .unwrap();
+    let tallies = replay(Recording::open(Exchange::Kraken, &path).unwrap(), sequential).unwrap();
     assert_eq!(tallies.len(), 5);
     assert_eq!(tallies.iter().map(|tally| tally.failed).sum::<u64>(), 0);
     // All but the snapshots carry a checksum.
-    assert_eq!(
-        tallies.iter().map(|tally| tally.verified).sum::<u64>(),
-        2595
-    );
+    assert_eq!(tallies.iter().map(|tally| tally.verified).sum::<u64>(), 2595);
     assert_eq!(tallies.iter().map(|tally| tally.updates).sum::<u64>(), 2600);
 }
 
@@ -77,26 +60,13 @@ fn every_checksum_of_okxs_recording_holds() {
     job(Format::Okx, &path).job(sequential).unwrap();
     let tallies = replay(Recording::open(Exchange::Okx, &path).unwrap(), sequential).unwrap();
     assert_eq!(tallies.len(), 1);
-    assert_eq!(
-        (tallies[0].updates, tallies[0].verified, tallies[0].failed),
-        (99, 99, 0)
-    );
+    assert_eq!((tallies[0].updates, tallies[0].verified, tallies[0].failed), (99, 99, 0));
 }
 
 /// Both levels are set by an update in the middle and then stay among the best, untouched, until the recording ends.
 const ALTERED: [(Format, &str, &str, &str); 2] = [
-    (
-        Format::Okx,
-        OKX,
-        r#"["30182.9","2627","#,
-        r#"["30182.9","2628","#,
-    ),
-    (
-        Format::Kraken,
-        KRAKEN,
-        r#"["0.00758400","0.56900000","1618678"#,
-        r#"["0.00758400","0.56900001","1618678"#,
-    ),
+    (Format::Okx, OKX, r#"["30182.9","2627","#, r#"["30182.9","2628","#),
+    (Format::Kraken, KRAKEN, r#"["0.00758400","0.56900000","1618678"#, r#"["0.00758400","0.56900001","1618678"#),
 ];
 
 #[test]
@@ -112,9 +82,7 @@ fn one_altered_volume_fails_from_that_update_on() {
         let tallies = replay_text(format, altered.clone());
         let mut later: HashMap<String, u64> = HashMap::new();
         let mut altered_pair = None;
-        for event in
-            Recording::from_reader(format.exchange(), "in.ws", Cursor::new(altered)).unwrap()
-        {
+        for event in Recording::from_reader(format.exchange(), "in.ws", Cursor::new(altered)).unwrap() {
             let event = event.unwrap();
             if event.line == line {
                 altered_pair = Some(event.pair.clone());
@@ -132,13 +100,7 @@ fn one_altered_volume_fails_from_that_update_on() {
             assert_eq!(tally.verified, before.verified - tally.failed);
             let failure = tally.first_failure.as_ref().unwrap();
             assert_eq!(failure.line, line);
-            println!(
-                "{}: {} of {} failed; {}",
-                tally.pair,
-                tally.failed,
-                before.verified,
-                failure.text(format)
-            );
+            println!("{}: {} of {} failed; {}", tally.pair, tally.failed, before.verified, failure.text(format));
         }
     }
 }
@@ -150,11 +112,7 @@ fn the_result_is_printed_as_text_and_as_json() {
         updates: 3,
         verified: 1,
         failed: 1,
-        first_failure: Some(Failure {
-            line: 7,
-            theirs: u32::MAX,
-            ours: 5,
-        }),
+        first_failure: Some(Failure { line: 7, theirs: u32::MAX, ours: 5 }),
         best_bid: event(0, 2).bids[1],
         best_ask: Level::EMPTY,
     };
@@ -178,37 +136,22 @@ fn a_lost_update_fails_the_job() {
     let text = text_of(&path);
     let lost = text.lines().nth(4).unwrap();
     let tallies = replay_text(Format::Okx, text.replacen(lost, "", 1));
-    assert!(
-        tallies[0].failed > 0 && tallies[0].first_failure.as_ref().unwrap().line >= 6,
-        "{tallies:?}"
-    );
+    assert!(tallies[0].failed > 0 && tallies[0].first_failure.as_ref().unwrap().line >= 6, "{tallies:?}");
 }
 
 #[test]
 fn a_recording_without_books_says_that_the_format_may_be_wrong() {
     let Some(path) = data_file(OKX) else { return };
-    let error = job(Format::Kraken, &path)
-        .job(sequential)
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.ends_with("no book messages found; is `--format` that of the recording?"),
-        "{error}"
-    );
+    let error = job(Format::Kraken, &path).job(sequential).unwrap_err().to_string();
+    assert!(error.ends_with("no book messages found; is `--format` that of the recording?"), "{error}");
 }
 
 fn event(asks: usize, bids: usize) -> BookEvent {
-    let level = |price: usize| Level {
-        price: Decimal::new(price as u64, 0).unwrap(),
-        volume: Decimal::new(1, 0).unwrap(),
-    };
+    let level = |price: usize| Level { price: Decimal::new(price as u64, 0).unwrap(), volume: Decimal::new(1, 0).unwrap() };
     BookEvent {
         line: 3,
         pair: "A/B".to_owned(),
-        rules: BookRules {
-            exchange: Exchange::Kraken,
-            depth: 1000,
-        },
+        rules: BookRules { exchange: Exchange::Kraken, depth: 1000 },
         snapshot: true,
         asks: (0..asks).map(|at| level(1000 + at)).collect(),
         bids: (0..bids).map(level).collect(),
@@ -218,15 +161,7 @@ fn event(asks: usize, bids: usize) -> BookEvent {
 
 #[test]
 fn an_event_is_cut_into_messages_without_loss_and_only_the_last_is_checked() {
-    for (asks, bids) in [
-        (0, 0),
-        (1, 0),
-        (0, 24),
-        (24, 1),
-        (20, 20),
-        (25, 0),
-        (49, 100),
-    ] {
+    for (asks, bids) in [(0, 0), (1, 0), (0, 24), (24, 1), (20, 20), (25, 0), (49, 100)] {
         let whole = event(asks, bids);
         let parts: Vec<_> = parts_of(whole.clone()).collect();
         assert_eq!(parts.len(), (asks + bids).div_ceil(24).max(1));
@@ -234,19 +169,9 @@ fn an_event_is_cut_into_messages_without_loss_and_only_the_last_is_checked() {
         for (at, part) in parts.iter().enumerate() {
             let update = &part.update;
             let (first, last) = (at == 0, at + 1 == parts.len());
-            assert_eq!(
-                (
-                    update.starts_snapshot,
-                    update.last_part,
-                    update.has_checksum
-                ),
-                (first, last, last)
-            );
+            assert_eq!((update.starts_snapshot, update.last_part, update.has_checksum), (first, last, last));
             assert_eq!(update.checksum, if last { 7 } else { 0 });
-            let (ask_end, bid_end) = (
-                usize::from(update.ask_count),
-                usize::from(update.ask_count + update.bid_count),
-            );
+            let (ask_end, bid_end) = (usize::from(update.ask_count), usize::from(update.ask_count + update.bid_count));
             all_asks.extend(&update.levels[..ask_end]);
             all_bids.extend(&update.levels[ask_end..bid_end]);
         }

@@ -17,21 +17,11 @@ impl Progress {
     pub fn new(total: Option<u64>, unit: &str) -> Self {
         // Without colours, so that `NO_COLOR` has nothing to switch off.
         let (bar, template) = match total {
-            Some(total) => (
-                ProgressBar::new(total),
-                "{wide_bar} {human_pos}/{human_len} {msg}, {per_sec}, {eta} left",
-            ),
-            None => (
-                ProgressBar::no_length(),
-                "{spinner} {human_pos} {msg}, {per_sec}",
-            ),
+            Some(total) => (ProgressBar::new(total), "{wide_bar} {human_pos}/{human_len} {msg}, {per_sec}, {eta} left"),
+            None => (ProgressBar::no_length(), "{spinner} {human_pos} {msg}, {per_sec}"),
         };
-        let style =
-            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        Self {
-            bar: bar.with_style(style).with_message(unit.to_owned()),
-            steps: 0,
-        }
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        Self { bar: bar.with_style(style).with_message(unit.to_owned()), steps: 0 }
     }
 
     /// One step is done.

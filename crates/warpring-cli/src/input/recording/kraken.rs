@@ -20,38 +20,27 @@ pub(super) fn book_event(line: u64, message: &Value) -> Result<Option<BookEvent>
         .ok()
         .filter(|depth| (1..=MAX_DEPTH).contains(depth))
         .ok_or_else(|| unexpected("channelName", "book- with a depth from 1 to 1000", channel))?;
-    let pair = pair
-        .as_str()
-        .ok_or_else(|| unexpected("pair", "a name", pair))?;
+    let pair = pair.as_str().ok_or_else(|| unexpected("pair", "a name", pair))?;
 
     let mut event = BookEvent {
         line,
         pair: pair.to_owned(),
-        rules: BookRules {
-            exchange: Exchange::Kraken,
-            depth,
-        },
+        rules: BookRules { exchange: Exchange::Kraken, depth },
         snapshot: false,
         asks: Vec::new(),
         bids: Vec::new(),
         checksum: None,
     };
     for part in parts {
-        let part = part
-            .as_object()
-            .ok_or_else(|| unexpected("update", "an object", part))?;
+        let part = part.as_object().ok_or_else(|| unexpected("update", "an object", part))?;
         for (key, value) in part {
             match key.as_str() {
                 "a" | "as" => event.asks.extend(levels(key, value)?),
                 "b" | "bs" => event.bids.extend(levels(key, value)?),
                 "c" => {
-                    let text = value
-                        .as_str()
-                        .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+                    let text = value.as_str().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
                     let checksum = text.and_then(|text| text.parse().ok());
-                    event.checksum = Some(checksum.ok_or_else(|| {
-                        unexpected("c", "a whole number below 2^32 in quotes", value)
-                    })?);
+                    event.checksum = Some(checksum.ok_or_else(|| unexpected("c", "a whole number below 2^32 in quotes", value))?);
                 }
                 _ => {}
             }

@@ -14,18 +14,12 @@ pub(super) fn book_event(line: u64, message: &Value) -> Result<Option<BookEvent>
         return Ok(None);
     }
     let instrument = &message["arg"]["instId"];
-    let pair = instrument
-        .as_str()
-        .ok_or_else(|| unexpected("arg.instId", "a name", instrument))?;
+    let pair = instrument.as_str().ok_or_else(|| unexpected("arg.instId", "a name", instrument))?;
     let snapshot = match message["action"].as_str() {
         Some("snapshot") => true,
         Some("update") => false,
         _ => {
-            return Err(unexpected(
-                "action",
-                "snapshot or update",
-                &message["action"],
-            ));
+            return Err(unexpected("action", "snapshot or update", &message["action"]));
         }
     };
     // The channel sends one book a message; a second one would be lost silently, so it is refused.
@@ -36,18 +30,14 @@ pub(super) fn book_event(line: u64, message: &Value) -> Result<Option<BookEvent>
         Value::Null => None,
         value => {
             let signed = value.as_i64().and_then(|number| i32::try_from(number).ok());
-            let signed = signed
-                .ok_or_else(|| unexpected("data[0].checksum", "a signed 32-bit number", value))?;
+            let signed = signed.ok_or_else(|| unexpected("data[0].checksum", "a signed 32-bit number", value))?;
             Some(signed.cast_unsigned())
         }
     };
     Ok(Some(BookEvent {
         line,
         pair: pair.to_owned(),
-        rules: BookRules {
-            exchange: Exchange::Okx,
-            depth: DEPTH,
-        },
+        rules: BookRules { exchange: Exchange::Okx, depth: DEPTH },
         snapshot,
         asks: levels("data[0].asks", &data["asks"])?,
         bids: levels("data[0].bids", &data["bids"])?,

@@ -35,13 +35,7 @@ impl Generator {
     /// So many transactions. The same seed gives the same stream on every machine.
     #[must_use]
     pub const fn new(seed: u64, count: u64) -> Self {
-        Self {
-            seed,
-            random: SplitMix64(seed),
-            next_id: 0,
-            count,
-            unix_seconds: START_SECONDS,
-        }
+        Self { seed, random: SplitMix64(seed), next_id: 0, count, unix_seconds: START_SECONDS }
     }
 
     /// Whether half of the payments at a terminal are frauds in the week of this time.

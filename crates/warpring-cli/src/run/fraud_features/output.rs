@@ -28,26 +28,12 @@ pub fn write_header(to: &mut dyn Write) -> io::Result<()> {
 /// Those of the writer.
 pub fn write_row(to: &mut dyn Write, row: &Row, answer: &Answer) -> io::Result<()> {
     let Answer { customer, terminal } = answer;
-    write!(
-        to,
-        "{},{},{}",
-        row.id,
-        u8::from(customer.during_weekend),
-        u8::from(customer.during_night)
-    )?;
+    write!(to, "{},{},{}", row.id, u8::from(customer.during_weekend), u8::from(customer.during_night))?;
     for window in 0..3 {
-        write!(
-            to,
-            ",{},{}",
-            customer.counts[window], customer.means[window]
-        )?;
+        write!(to, ",{},{}", customer.counts[window], customer.means[window])?;
     }
     for window in 0..3 {
-        write!(
-            to,
-            ",{},{}",
-            terminal.counts[window], terminal.risks[window]
-        )?;
+        write!(to, ",{},{}", terminal.counts[window], terminal.risks[window])?;
     }
     writeln!(to)
 }

@@ -47,10 +47,7 @@ impl Reference {
         let mut means = [0.0; 3];
         for (window, days) in DAYS.into_iter().enumerate() {
             let mut sum = 0_u64;
-            for past in customer
-                .iter()
-                .filter(|past| past.unix_seconds + days * DAY > now)
-            {
+            for past in customer.iter().filter(|past| past.unix_seconds + days * DAY > now) {
                 counts[window] += 1;
                 sum += past.amount_micros;
             }
@@ -59,24 +56,12 @@ impl Reference {
         // Day 0 was a Thursday; Monday is 0 here.
         let weekday = (now / DAY + 3) % 7;
         let hour = now % DAY / 3600;
-        let customer = CustomerFeatures {
-            counts,
-            means,
-            during_weekend: weekday >= 5,
-            during_night: hour < 7,
-        };
+        let customer = CustomerFeatures { counts, means, during_weekend: weekday >= 5, during_night: hour < 7 };
 
-        let terminal = remember(
-            &mut self.terminals,
-            row.terminal,
-            row.transaction,
-            DELAY_DAYS + 30,
-        );
+        let terminal = remember(&mut self.terminals, row.terminal, row.transaction, DELAY_DAYS + 30);
         // N and F as the definition has them: over the last `days` days.
         let count = |days: u64, frauds_only: bool| -> u32 {
-            let counted = |past: &&Transaction| {
-                past.unix_seconds + days * DAY > now && (past.fraud || !frauds_only)
-            };
+            let counted = |past: &&Transaction| past.unix_seconds + days * DAY > now && (past.fraud || !frauds_only);
             terminal.iter().filter(counted).map(|_| 1).sum()
         };
         let counts = DAYS.map(|days| count(DELAY_DAYS + days, false) - count(DELAY_DAYS, false));
@@ -87,10 +72,7 @@ impl Reference {
                 risks[window] = f64::from(frauds[window]) / f64::from(counts[window]);
             }
         }
-        Answer {
-            customer,
-            terminal: TerminalFeatures { counts, risks },
-        }
+        Answer { customer, terminal: TerminalFeatures { counts, risks } }
     }
 }
 
@@ -102,10 +84,7 @@ fn remember(
     days: u64,
 ) -> &VecDeque<Transaction> {
     let queue = queues.entry(key).or_default();
-    while queue
-        .front()
-        .is_some_and(|oldest| oldest.unix_seconds + days * DAY <= transaction.unix_seconds)
-    {
+    while queue.front().is_some_and(|oldest| oldest.unix_seconds + days * DAY <= transaction.unix_seconds) {
         queue.pop_front();
     }
     queue.push_back(transaction);
