@@ -5,6 +5,8 @@
 //! unit is a millionth and not a hundredth because currencies have up to four decimals, and it costs nothing.
 //! Floating point appears only in the reply, as one IEEE division, which the CPU and the GPU round alike.
 
+use warpring::prelude::*;
+
 pub mod customer_window;
 pub mod terminal_risk;
 
@@ -28,7 +30,7 @@ pub const AMOUNT_TOO_LARGE: u32 = 3;
 ///
 /// The fraud label travels with the transaction, but no feature uses it until it is seven days old: that is the delay
 /// after which a fraud is taken to be known.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, RingMessage)]
 pub struct Transaction {
     /// Local wall-clock time, in seconds since 1970-01-01 00:00:00 of the same clock. Never less than that of the
     /// actor's previous transaction; equal is allowed.

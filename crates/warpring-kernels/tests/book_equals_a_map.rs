@@ -3,26 +3,17 @@
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use warpring_kernels::market::book::{
-    BOOK_FULL, BookReply, BookRules, BookState, BookUpdate, Exchange, LEVELS_PER_UPDATE, Level,
-    MAX_DEPTH, NO_SNAPSHOT, TOO_MANY_LEVELS, Verdict,
+    BOOK_FULL, BookReply, BookRules, BookState, BookUpdate, Exchange, LEVELS_PER_UPDATE, Level, MAX_DEPTH, NO_SNAPSHOT,
+    TOO_MANY_LEVELS, Verdict,
 };
 use warpring_kernels::market::decimal::Decimal;
 
-const KRAKEN: BookRules = BookRules {
-    exchange: Exchange::Kraken,
-    depth: MAX_DEPTH,
-};
-const OKX: BookRules = BookRules {
-    exchange: Exchange::Okx,
-    depth: 400,
-};
+const KRAKEN: BookRules = BookRules { exchange: Exchange::Kraken, depth: MAX_DEPTH };
+const OKX: BookRules = BookRules { exchange: Exchange::Okx, depth: 400 };
 
 fn level(price: &str, volume: &str) -> Level {
     let decimal = |text: &str| Decimal::parse(text.as_bytes()).unwrap();
-    Level {
-        price: decimal(price),
-        volume: decimal(volume),
-    }
+    Level { price: decimal(price), volume: decimal(volume) }
 }
 
 fn update(asks: &[Level], bids: &[Level], checksum: Option<u32>) -> BookUpdate {
@@ -42,25 +33,16 @@ fn update(asks: &[Level], bids: &[Level], checksum: Option<u32>) -> BookUpdate {
 }
 
 fn snapshot(asks: &[Level], bids: &[Level], checksum: Option<u32>) -> BookUpdate {
-    BookUpdate {
-        starts_snapshot: true,
-        ..update(asks, bids, checksum)
-    }
+    BookUpdate { starts_snapshot: true, ..update(asks, bids, checksum) }
 }
 
 /// The book and the checksum of Kraken's own documentation, with two deeper levels that must not count.
 #[test]
 fn krakens_checksum_covers_ten_levels_of_each_side() {
     let side = |prices: [u32; 12]| prices.map(|price| level(&format!("0.0{price}"), "0.00000500"));
-    let asks = side([
-        5005, 5010, 5015, 5020, 5025, 5030, 5035, 5040, 5045, 5050, 5055, 5060,
-    ]);
-    let bids = side([
-        5000, 4995, 4990, 4980, 4975, 4970, 4965, 4960, 4955, 4950, 4945, 4940,
-    ]);
-    let reply = BookState::new()
-        .apply(&KRAKEN, &snapshot(&asks, &bids, Some(974_947_235)))
-        .unwrap();
+    let asks = side([5005, 5010, 5015, 5020, 5025, 5030, 5035, 5040, 5045, 5050, 5055, 5060]);
+    let bids = side([5000, 4995, 4990, 4980, 4975, 4970, 4965, 4960, 4955, 4950, 4945, 4940]);
+    let reply = BookState::new().apply(&KRAKEN, &snapshot(&asks, &bids, Some(974_947_235))).unwrap();
     assert_eq!(reply.verdict, Verdict::Matched);
     assert_eq!((reply.best_ask, reply.best_bid), (asks[0], bids[0]));
     assert_eq!((reply.asks, reply.bids), (12, 12));
@@ -71,20 +53,12 @@ fn okxs_checksum_interleaves_the_texts_and_goes_on_with_the_longer_side() {
     let mut book = BookState::new();
     let asks = [level("3366.8", "9"), level("3368", "8")];
     let bids = [level("3366.1", "7"), level("3366", "6")];
-    let reply = book
-        .apply(
-            &OKX,
-            &snapshot(&asks, &bids, Some(-1_881_014_294_i32 as u32)),
-        )
-        .unwrap();
+    let reply = book.apply(&OKX, &snapshot(&asks, &bids, Some(-1_881_014_294_i32 as u32))).unwrap();
     assert_eq!(reply.verdict, Verdict::Matched);
     // 3366 is deleted in another spelling, and a price comes with a zero at its end, which must stay.
     let change = update(&[level("3370.50", "1")], &[level("3366.0", "0")], Some(1));
     let reply = book.apply(&OKX, &change).unwrap();
-    assert_eq!(
-        reply.checksum,
-        crc32fast::hash(b"3366.1:7:3366.8:9:3368:8:3370.50:1")
-    );
+    assert_eq!(reply.checksum, crc32fast::hash(b"3366.1:7:3366.8:9:3368:8:3370.50:1"));
     assert_eq!(reply.verdict, Verdict::Mismatched);
     assert_eq!((reply.asks, reply.bids), (3, 1));
 }
@@ -92,21 +66,13 @@ fn okxs_checksum_interleaves_the_texts_and_goes_on_with_the_longer_side() {
 #[test]
 fn an_update_before_the_snapshot_is_refused() {
     let mut book = BookState::new();
-    assert_eq!(
-        book.apply(&KRAKEN, &update(&[level("1.0", "1.0")], &[], None)),
-        Err(NO_SNAPSHOT)
-    );
+    assert_eq!(book.apply(&KRAKEN, &update(&[level("1.0", "1.0")], &[], None)), Err(NO_SNAPSHOT));
 }
 
 #[test]
 fn an_empty_book_answers_empty_levels() {
-    let reply = BookState::new()
-        .apply(&KRAKEN, &snapshot(&[], &[], None))
-        .unwrap();
-    assert_eq!(
-        (reply.best_ask, reply.best_bid),
-        (Level::EMPTY, Level::EMPTY)
-    );
+    let reply = BookState::new().apply(&KRAKEN, &snapshot(&[], &[], None)).unwrap();
+    assert_eq!((reply.best_ask, reply.best_bid), (Level::EMPTY, Level::EMPTY));
     assert_eq!((reply.checksum, reply.verdict), (0, Verdict::NotChecked));
 }
 
@@ -114,16 +80,9 @@ fn an_empty_book_answers_empty_levels() {
 fn a_part_with_more_levels_than_it_holds_fails_and_the_book_waits_for_a_snapshot() {
     let mut book = BookState::new();
     book.apply(&KRAKEN, &snapshot(&[], &[], None)).unwrap();
-    let lying = BookUpdate {
-        ask_count: 20,
-        bid_count: 20,
-        ..update(&[], &[], None)
-    };
+    let lying = BookUpdate { ask_count: 20, bid_count: 20, ..update(&[], &[], None) };
     assert_eq!(book.apply(&KRAKEN, &lying), Err(TOO_MANY_LEVELS));
-    assert_eq!(
-        book.apply(&KRAKEN, &update(&[], &[], None)),
-        Err(NO_SNAPSHOT)
-    );
+    assert_eq!(book.apply(&KRAKEN, &update(&[], &[], None)), Err(NO_SNAPSHOT));
     book.apply(&KRAKEN, &snapshot(&[], &[], None)).unwrap();
 }
 
@@ -131,24 +90,13 @@ fn a_part_with_more_levels_than_it_holds_fails_and_the_book_waits_for_a_snapshot
 fn the_worst_levels_are_cut_only_when_the_update_is_complete() {
     let rules = BookRules { depth: 2, ..KRAKEN };
     let mut book = BookState::new();
-    book.apply(
-        &rules,
-        &snapshot(&[level("1.0", "1.0"), level("2.0", "1.0")], &[], None),
-    )
-    .unwrap();
+    book.apply(&rules, &snapshot(&[level("1.0", "1.0"), level("2.0", "1.0")], &[], None)).unwrap();
     // The new best level comes first; the deletion that makes room for it, in the next part.
-    let first = BookUpdate {
-        last_part: false,
-        ..update(&[level("0.9", "1.0")], &[], None)
-    };
+    let first = BookUpdate { last_part: false, ..update(&[level("0.9", "1.0")], &[], None) };
     assert_eq!(book.apply(&rules, &first).unwrap().asks, 3);
-    let reply = book
-        .apply(&rules, &update(&[level("1.0", "0.0")], &[], None))
-        .unwrap();
+    let reply = book.apply(&rules, &update(&[level("1.0", "0.0")], &[], None)).unwrap();
     assert_eq!((reply.asks, reply.best_ask), (2, level("0.9", "1.0")));
-    let reply = book
-        .apply(&rules, &update(&[level("0.8", "1.0")], &[], None))
-        .unwrap();
+    let reply = book.apply(&rules, &update(&[level("0.8", "1.0")], &[], None)).unwrap();
     assert_eq!((reply.asks, reply.best_ask), (2, level("0.8", "1.0")));
 }
 
@@ -157,23 +105,11 @@ fn a_book_without_room_says_so_and_waits_for_a_snapshot() {
     let mut book = BookState::new();
     let mut number = 0;
     let mut part = || {
-        let levels: Vec<_> = (0..24)
-            .map(|i| level(&(number + i).to_string(), "1"))
-            .collect();
+        let levels: Vec<_> = (0..24).map(|i| level(&(number + i).to_string(), "1")).collect();
         number += 24;
-        BookUpdate {
-            last_part: false,
-            ..update(&levels, &[], None)
-        }
+        BookUpdate { last_part: false, ..update(&levels, &[], None) }
     };
-    book.apply(
-        &KRAKEN,
-        &BookUpdate {
-            starts_snapshot: true,
-            ..part()
-        },
-    )
-    .unwrap();
+    book.apply(&KRAKEN, &BookUpdate { starts_snapshot: true, ..part() }).unwrap();
     for _ in 1..47 {
         book.apply(&KRAKEN, &part()).unwrap();
     }
@@ -207,11 +143,7 @@ impl Model {
     }
 
     fn kraken(&self) -> u32 {
-        let levels = self
-            .asks
-            .values()
-            .take(10)
-            .chain(self.bids.values().rev().take(10));
+        let levels = self.asks.values().take(10).chain(self.bids.values().rev().take(10));
         let text: String = levels
             .flat_map(|level| [level.price.to_string(), level.volume.to_string()])
             .map(|text| text.replace('.', "").trim_start_matches('0').to_string())
@@ -223,36 +155,16 @@ impl Model {
         let mut asks = self.asks.values();
         let mut bids = self.bids.values().rev();
         let turns = (0..25).flat_map(|_| [bids.next(), asks.next()]);
-        let texts: Vec<_> = turns
-            .flatten()
-            .map(|level| format!("{}:{}", level.price, level.volume))
-            .collect();
+        let texts: Vec<_> = turns.flatten().map(|level| format!("{}:{}", level.price, level.volume)).collect();
         crc32fast::hash(texts.join(":").as_bytes())
     }
 
     fn check(&self, rules: &BookRules, reply: &BookReply) -> Result<(), TestCaseError> {
-        let checksum = if rules.exchange == Exchange::Kraken {
-            self.kraken()
-        } else {
-            self.okx()
-        };
+        let checksum = if rules.exchange == Exchange::Kraken { self.kraken() } else { self.okx() };
         prop_assert_eq!(reply.checksum, checksum);
-        prop_assert_eq!(
-            (reply.asks as usize, reply.bids as usize),
-            (self.asks.len(), self.bids.len())
-        );
-        prop_assert_eq!(
-            reply.best_ask,
-            self.asks
-                .first_key_value()
-                .map_or(Level::EMPTY, |(_, level)| *level)
-        );
-        prop_assert_eq!(
-            reply.best_bid,
-            self.bids
-                .last_key_value()
-                .map_or(Level::EMPTY, |(_, level)| *level)
-        );
+        prop_assert_eq!((reply.asks as usize, reply.bids as usize), (self.asks.len(), self.bids.len()));
+        prop_assert_eq!(reply.best_ask, self.asks.first_key_value().map_or(Level::EMPTY, |(_, level)| *level));
+        prop_assert_eq!(reply.best_bid, self.bids.last_key_value().map_or(Level::EMPTY, |(_, level)| *level));
         Ok(())
     }
 }
@@ -266,20 +178,12 @@ fn levels_may_wander_round_their_buffer() {
     book.apply(&rules, &snapshot(&[], &[], None)).unwrap();
     for number in 0..3400_u64 {
         let level = |price: u64| {
-            (
-                price,
-                Level {
-                    price: Decimal::new(price, 2).unwrap(),
-                    volume: Decimal::new(1 + number % 9, 0).unwrap(),
-                },
-            )
+            (price, Level { price: Decimal::new(price, 2).unwrap(), volume: Decimal::new(1 + number % 9, 0).unwrap() })
         };
         let (ask, bid) = (level(100_000 - 2 * number), level(2 * number));
         // Behind the best, too, so that both ends of the buffer move.
         let behind = level(100_003 - 2 * number);
-        let reply = book
-            .apply(&rules, &update(&[ask.1, behind.1], &[bid.1], None))
-            .unwrap();
+        let reply = book.apply(&rules, &update(&[ask.1, behind.1], &[bid.1], None)).unwrap();
         model.apply(7, &[ask, behind], &[bid]);
         model.check(&rules, &reply).unwrap();
     }
@@ -296,13 +200,7 @@ fn change() -> impl Strategy<Value = (u64, Level)> {
         }
         let price_text = Decimal::new(digits, decimals).unwrap();
         let volume = Decimal::new(volume.saturating_sub(20), 1).unwrap();
-        (
-            price,
-            Level {
-                price: price_text,
-                volume,
-            },
-        )
+        (price, Level { price: price_text, volume })
     })
 }
 

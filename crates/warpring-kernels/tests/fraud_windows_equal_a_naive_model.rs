@@ -16,34 +16,20 @@ fn step() -> impl Strategy<Value = u64> {
     ]
 }
 
-fn stream(
-    steps: impl Strategy<Value = u64>,
-    length: std::ops::Range<usize>,
-) -> impl Strategy<Value = Vec<Transaction>> {
+fn stream(steps: impl Strategy<Value = u64>, length: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Transaction>> {
     let one = (steps, 0..10_000_000_000u64, any::<bool>());
     prop::collection::vec(one, length).prop_map(|steps| {
         let mut unix_seconds = 1_522_540_800;
         let mut next = |(step, amount_micros, fraud)| {
             unix_seconds += step;
-            Transaction {
-                unix_seconds,
-                amount_micros,
-                fraud,
-            }
+            Transaction { unix_seconds, amount_micros, fraud }
         };
         steps.into_iter().map(&mut next).collect()
     })
 }
 
-fn in_window(
-    taken: &[Transaction],
-    from: u64,
-    to: u64,
-    now: u64,
-) -> impl Iterator<Item = &Transaction> {
-    taken
-        .iter()
-        .filter(move |past| (from..to).contains(&(now - past.unix_seconds)))
+fn in_window(taken: &[Transaction], from: u64, to: u64, now: u64) -> impl Iterator<Item = &Transaction> {
+    taken.iter().filter(move |past| (from..to).contains(&(now - past.unix_seconds)))
 }
 
 fn check_customer(stream: &[Transaction]) -> Result<(), TestCaseError> {
@@ -63,10 +49,7 @@ fn check_customer(stream: &[Transaction]) -> Result<(), TestCaseError> {
             let inside: Vec<_> = in_window(&taken, 0, length, now).collect();
             let sum: u64 = inside.iter().map(|past| past.amount_micros).sum();
             prop_assert_eq!(reply.counts[window] as usize, inside.len());
-            prop_assert_eq!(
-                reply.means[window],
-                sum as f64 / (inside.len() as f64 * 1e6)
-            );
+            prop_assert_eq!(reply.means[window], sum as f64 / (inside.len() as f64 * 1e6));
         }
     }
     Ok(())
@@ -90,11 +73,7 @@ fn check_terminal(stream: &[Transaction]) -> Result<(), TestCaseError> {
             let inside: Vec<_> = in_window(&taken, delay, delay + length, now).collect();
             let frauds = inside.iter().filter(|past| past.fraud).count();
             prop_assert_eq!(reply.counts[window] as usize, inside.len());
-            let risk = if inside.is_empty() {
-                0.0
-            } else {
-                frauds as f64 / inside.len() as f64
-            };
+            let risk = if inside.is_empty() { 0.0 } else { frauds as f64 / inside.len() as f64 };
             prop_assert_eq!(reply.risks[window], risk);
         }
     }

@@ -8,9 +8,9 @@
 //! left as headroom. A customer beyond the capacity gets [`WINDOW_FULL`], never a wrong number.
 
 use super::{
-    AMOUNT_TOO_LARGE, MICROS_PER_UNIT, TIME_WENT_BACK, Transaction, WINDOW_FULL, WINDOW_SECONDS,
-    during_night, during_weekend,
+    AMOUNT_TOO_LARGE, MICROS_PER_UNIT, TIME_WENT_BACK, Transaction, WINDOW_FULL, WINDOW_SECONDS, during_night, during_weekend,
 };
+use warpring::prelude::*;
 
 /// How many transactions the longest window can hold. A power of two, so that cursors may wrap around at 2^32.
 pub const CAPACITY: u32 = 256;
@@ -19,7 +19,7 @@ pub const CAPACITY: u32 = 256;
 pub const MAX_AMOUNT_MICROS: u64 = u64::MAX / CAPACITY as u64;
 
 /// What a customer's actor answers: counts and means over (t - window, t], the current transaction included.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, RingMessage)]
 pub struct CustomerFeatures {
     /// Number of transactions in the last 1, 7 and 30 days.
     pub counts: [u32; 3],
@@ -32,8 +32,35 @@ pub struct CustomerFeatures {
     pub during_night: bool,
 }
 
+/// How often and how much a customer paid in the last 1, 7 and 30 days.
+///
+/// One actor for each customer. Ask it with every [`Transaction`], in time order; it answers [`CustomerFeatures`].
+///
+/// # Errors
+/// [`KernelError::Rejected`] with code [`TIME_WENT_BACK`], [`AMOUNT_TOO_LARGE`] or [`WINDOW_FULL`]; each leaves the state
+/// as it was.
+#[derive(Debug, Default, RingKernel)]
+#[ring_kernel(id = "fraud/customer-window")]
+pub struct Customer {
+    window: Resident<CustomerWindow>,
+}
+
+impl Customer {
+    /// A customer that has not paid yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { window: Resident::new(CustomerWindow::new()) }
+    }
+}
+
+impl RingKernelHandler<Transaction, CustomerFeatures> for Customer {
+    async fn handle(&self, ctx: &mut RingContext<'_>, transaction: Transaction) -> Result<CustomerFeatures> {
+        ctx.update(&self.window, |window| window.apply(&transaction)).map_err(KernelError::rejected)
+    }
+}
+
 /// The state of one customer. All zeros is the state of a customer that has not paid yet.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, State)]
 #[repr(C)]
 pub struct CustomerWindow {
     last_seconds: u64,
@@ -73,7 +100,7 @@ impl CustomerWindow {
     ///
     /// # Errors
     /// [`TIME_WENT_BACK`], [`AMOUNT_TOO_LARGE`] or [`WINDOW_FULL`]; each leaves the state as it was.
-    pub fn apply(&mut self, transaction: &Transaction) -> Result<CustomerFeatures, u32> {
+    pub fn apply(&mut self, transaction: &Transaction) -> core::result::Result<CustomerFeatures, u32> {
         let now = transaction.unix_seconds;
         if now < self.last_seconds {
             return Err(TIME_WENT_BACK);
@@ -83,9 +110,7 @@ impl CustomerWindow {
         }
         // Decided before anything changes, so that a rejected transaction leaves no trace.
         let oldest = self.firsts[2];
-        if self.next.wrapping_sub(oldest) == CAPACITY
-            && now - self.seconds[slot(oldest)] < WINDOW_SECONDS[2]
-        {
+        if self.next.wrapping_sub(oldest) == CAPACITY && now - self.seconds[slot(oldest)] < WINDOW_SECONDS[2] {
             return Err(WINDOW_FULL);
         }
         self.last_seconds = now;
@@ -102,15 +127,9 @@ impl CustomerWindow {
             self.sums_micros[window] += transaction.amount_micros;
             counts[window] = self.next.wrapping_sub(self.firsts[window]);
             // Both the count times a million and (below 2^53) the sum are exact in f64.
-            means[window] = self.sums_micros[window] as f64
-                / (f64::from(counts[window]) * MICROS_PER_UNIT as f64);
+            means[window] = self.sums_micros[window] as f64 / (f64::from(counts[window]) * MICROS_PER_UNIT as f64);
         }
-        Ok(CustomerFeatures {
-            counts,
-            means,
-            during_weekend: during_weekend(now),
-            during_night: during_night(now),
-        })
+        Ok(CustomerFeatures { counts, means, during_weekend: during_weekend(now), during_night: during_night(now) })
     }
 
     /// Moves the cursor of each window over the transactions that have become too old for it.
@@ -139,11 +158,7 @@ mod tests {
     use crate::fraud::DAY_SECONDS;
 
     fn pay(unix_seconds: u64, units: u64) -> Transaction {
-        Transaction {
-            unix_seconds,
-            amount_micros: units * MICROS_PER_UNIT,
-            fraud: false,
-        }
+        Transaction { unix_seconds, amount_micros: units * MICROS_PER_UNIT, fraud: false }
     }
 
     #[test]
@@ -151,15 +166,9 @@ mod tests {
         let mut customer = CustomerWindow::new();
         customer.apply(&pay(1000, 10)).unwrap();
         let inside = customer.apply(&pay(1000 + DAY_SECONDS - 1, 20)).unwrap();
-        assert_eq!(
-            (inside.counts, inside.means),
-            ([2, 2, 2], [15.0, 15.0, 15.0])
-        );
+        assert_eq!((inside.counts, inside.means), ([2, 2, 2], [15.0, 15.0, 15.0]));
         let at_edge = customer.apply(&pay(1000 + DAY_SECONDS, 30)).unwrap();
-        assert_eq!(
-            (at_edge.counts, at_edge.means),
-            ([2, 3, 3], [25.0, 20.0, 20.0])
-        );
+        assert_eq!((at_edge.counts, at_edge.means), ([2, 3, 3], [25.0, 20.0, 20.0]));
         let later = customer.apply(&pay(1000 + 30 * DAY_SECONDS, 40)).unwrap();
         assert_eq!((later.counts, later.means), ([1, 1, 3], [40.0, 40.0, 30.0]));
     }
@@ -180,10 +189,7 @@ mod tests {
             customer.apply(&pay(i, 1)).unwrap();
         }
         assert_eq!(customer.apply(&pay(5000, 7)), Err(WINDOW_FULL));
-        assert_eq!(
-            customer.apply(&pay(30 * DAY_SECONDS - 1, 7)),
-            Err(WINDOW_FULL)
-        );
+        assert_eq!(customer.apply(&pay(30 * DAY_SECONDS - 1, 7)), Err(WINDOW_FULL));
         // The refused times left no trace: an earlier one than theirs is still in order, and still finds no room.
         assert_eq!(customer.apply(&pay(4000, 7)), Err(WINDOW_FULL));
         let after = customer.apply(&pay(30 * DAY_SECONDS, 257)).unwrap();
@@ -194,18 +200,11 @@ mod tests {
     #[test]
     fn the_largest_amounts_add_up_without_overflow() {
         let mut customer = CustomerWindow::new();
-        let largest = Transaction {
-            unix_seconds: 0,
-            amount_micros: MAX_AMOUNT_MICROS,
-            fraud: false,
-        };
+        let largest = Transaction { unix_seconds: 0, amount_micros: MAX_AMOUNT_MICROS, fraud: false };
         for _ in 0..CAPACITY {
             customer.apply(&largest).unwrap();
         }
-        let above = Transaction {
-            amount_micros: MAX_AMOUNT_MICROS + 1,
-            ..largest
-        };
+        let above = Transaction { amount_micros: MAX_AMOUNT_MICROS + 1, ..largest };
         assert_eq!(CustomerWindow::new().apply(&above), Err(AMOUNT_TOO_LARGE));
     }
 
@@ -215,14 +214,8 @@ mod tests {
         customer.next = u32::MAX - 1;
         customer.firsts = [u32::MAX - 1; 3];
         for i in 0..5 {
-            assert_eq!(
-                customer.apply(&pay(i, 2)).unwrap().counts,
-                [i as u32 + 1; 3]
-            );
+            assert_eq!(customer.apply(&pay(i, 2)).unwrap().counts, [i as u32 + 1; 3]);
         }
-        assert_eq!(
-            customer.apply(&pay(3 * DAY_SECONDS, 8)).unwrap().means,
-            [8.0, 3.0, 3.0]
-        );
+        assert_eq!(customer.apply(&pay(3 * DAY_SECONDS, 8)).unwrap().means, [8.0, 3.0, 3.0]);
     }
 }

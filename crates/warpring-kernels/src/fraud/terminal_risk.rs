@@ -13,6 +13,7 @@
 //! shop. A terminal beyond the capacity gets [`WINDOW_FULL`], never a wrong number.
 
 use super::{DAY_SECONDS, TIME_WENT_BACK, Transaction, WINDOW_FULL, WINDOW_SECONDS};
+use warpring::prelude::*;
 
 /// How many transactions of the last 37 days the state can hold. A power of two, so that cursors may wrap around.
 pub const CAPACITY: u32 = 256;
@@ -21,7 +22,7 @@ pub const CAPACITY: u32 = 256;
 pub const DELAY_SECONDS: u64 = 7 * DAY_SECONDS;
 
 /// What a terminal's actor answers.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, RingMessage)]
 pub struct TerminalFeatures {
     /// Number of transactions in the delayed windows of 1, 7 and 30 days.
     pub counts: [u32; 3],
@@ -29,8 +30,34 @@ pub struct TerminalFeatures {
     pub risks: [f64; 3],
 }
 
+/// How often a terminal was used and what share was fraud, in windows of 1, 7 and 30 days that end seven days ago.
+///
+/// One actor for each terminal. Ask it with every [`Transaction`], in time order; it answers [`TerminalFeatures`].
+///
+/// # Errors
+/// [`KernelError::Rejected`] with code [`TIME_WENT_BACK`] or [`WINDOW_FULL`]; each leaves the state as it was.
+#[derive(Debug, Default, RingKernel)]
+#[ring_kernel(id = "fraud/terminal-risk")]
+pub struct Terminal {
+    risk: Resident<TerminalRisk>,
+}
+
+impl Terminal {
+    /// A terminal that has not been used yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { risk: Resident::new(TerminalRisk::new()) }
+    }
+}
+
+impl RingKernelHandler<Transaction, TerminalFeatures> for Terminal {
+    async fn handle(&self, ctx: &mut RingContext<'_>, transaction: Transaction) -> Result<TerminalFeatures> {
+        ctx.update(&self.risk, |risk| risk.apply(&transaction)).map_err(KernelError::rejected)
+    }
+}
+
 /// The state of one terminal. All zeros is the state of a terminal that has not been used yet.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, State)]
 #[repr(C)]
 pub struct TerminalRisk {
     last_seconds: u64,
@@ -74,16 +101,14 @@ impl TerminalRisk {
     ///
     /// # Errors
     /// [`TIME_WENT_BACK`] or [`WINDOW_FULL`]; each leaves the state as it was.
-    pub fn apply(&mut self, transaction: &Transaction) -> Result<TerminalFeatures, u32> {
+    pub fn apply(&mut self, transaction: &Transaction) -> core::result::Result<TerminalFeatures, u32> {
         let now = transaction.unix_seconds;
         if now < self.last_seconds {
             return Err(TIME_WENT_BACK);
         }
         // Decided before anything changes, so that a rejected transaction leaves no trace.
         let oldest = self.firsts[2];
-        if self.next.wrapping_sub(oldest) == CAPACITY
-            && now - self.seconds[slot(oldest)] < DELAY_SECONDS + WINDOW_SECONDS[2]
-        {
+        if self.next.wrapping_sub(oldest) == CAPACITY && now - self.seconds[slot(oldest)] < DELAY_SECONDS + WINDOW_SECONDS[2] {
             return Err(WINDOW_FULL);
         }
         self.last_seconds = now;
@@ -108,9 +133,7 @@ impl TerminalRisk {
     /// Lets the transactions that have become seven days old into all three windows.
     fn learn(&mut self, now: u64) {
         // Stored times are never later than now, so the difference cannot wrap.
-        while self.first_unknown != self.next
-            && now - self.seconds[slot(self.first_unknown)] >= DELAY_SECONDS
-        {
+        while self.first_unknown != self.next && now - self.seconds[slot(self.first_unknown)] >= DELAY_SECONDS {
             let fraud = self.fraud(self.first_unknown);
             self.frauds.iter_mut().for_each(|frauds| *frauds += fraud);
             self.first_unknown = self.first_unknown.wrapping_add(1);
@@ -153,11 +176,7 @@ mod tests {
     use super::*;
 
     fn used(unix_seconds: u64, fraud: bool) -> Transaction {
-        Transaction {
-            unix_seconds,
-            amount_micros: 1,
-            fraud,
-        }
+        Transaction { unix_seconds, amount_micros: 1, fraud }
     }
 
     #[test]
@@ -165,25 +184,13 @@ mod tests {
         let mut terminal = TerminalRisk::new();
         let day = DAY_SECONDS;
         assert_eq!(terminal.apply(&used(100, true)).unwrap().counts, [0; 3]);
-        assert_eq!(
-            terminal
-                .apply(&used(100 + 7 * day - 1, false))
-                .unwrap()
-                .counts,
-            [0; 3]
-        );
+        assert_eq!(terminal.apply(&used(100 + 7 * day - 1, false)).unwrap().counts, [0; 3]);
         let known = terminal.apply(&used(100 + 7 * day, false)).unwrap();
         assert_eq!((known.counts, known.risks), ([1; 3], [1.0; 3]));
         let day_later = terminal.apply(&used(100 + 8 * day, false)).unwrap();
-        assert_eq!(
-            (day_later.counts, day_later.risks),
-            ([0, 1, 1], [0.0, 1.0, 1.0])
-        );
+        assert_eq!((day_later.counts, day_later.risks), ([0, 1, 1], [0.0, 1.0, 1.0]));
         let week_later = terminal.apply(&used(100 + 14 * day, false)).unwrap();
-        assert_eq!(
-            (week_later.counts, week_later.risks),
-            ([2, 2, 3], [0.0, 0.0, 1.0 / 3.0])
-        );
+        assert_eq!((week_later.counts, week_later.risks), ([2, 2, 3], [0.0, 0.0, 1.0 / 3.0]));
     }
 
     #[test]
@@ -203,10 +210,7 @@ mod tests {
         for i in 0..u64::from(CAPACITY) {
             terminal.apply(&used(i, i % 2 == 0)).unwrap();
         }
-        assert_eq!(
-            terminal.apply(&used(37 * DAY_SECONDS - 1, false)),
-            Err(WINDOW_FULL)
-        );
+        assert_eq!(terminal.apply(&used(37 * DAY_SECONDS - 1, false)), Err(WINDOW_FULL));
         assert_eq!(terminal.apply(&used(254, false)), Err(TIME_WENT_BACK));
         let after = terminal.apply(&used(37 * DAY_SECONDS, false)).unwrap();
         assert_eq!(after.counts, [0, 0, CAPACITY - 1]);
@@ -223,9 +227,6 @@ mod tests {
             terminal.apply(&used(i, i == 3)).unwrap();
         }
         let after = terminal.apply(&used(8 * DAY_SECONDS, false)).unwrap();
-        assert_eq!(
-            (after.counts, after.risks),
-            ([3, 4, 4], [1.0 / 3.0, 0.25, 0.25])
-        );
+        assert_eq!((after.counts, after.risks), ([3, 4, 4], [1.0 / 3.0, 0.25, 0.25]));
     }
 }

@@ -12,6 +12,7 @@
 use super::checksum;
 use super::decimal::Decimal;
 use super::side::{Best, Side};
+use warpring::prelude::*;
 
 /// Levels in one message, asks and bids together.
 pub const LEVELS_PER_UPDATE: usize = 24;
@@ -28,7 +29,7 @@ pub const TOO_MANY_LEVELS: u32 = 3;
 pub const BAD_DEPTH: u32 = 4;
 
 /// Whose rules the checksum follows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, State)]
 #[repr(u8)]
 pub enum Exchange {
     /// Digits of the ten best asks, then of the ten best bids.
@@ -38,7 +39,7 @@ pub enum Exchange {
 }
 
 /// What stays the same for the whole life of a book.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, State)]
 pub struct BookRules {
     /// How the checksum is formed.
     pub exchange: Exchange,
@@ -46,8 +47,14 @@ pub struct BookRules {
     pub depth: u32,
 }
 
+impl BookRules {
+    const fn check_depth(&self) -> core::result::Result<(), u32> {
+        if self.depth == 0 || self.depth > MAX_DEPTH { Err(BAD_DEPTH) } else { Ok(()) }
+    }
+}
+
 /// A price and the volume there. A volume of zero deletes the price.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, RingMessage, State)]
 #[repr(C)]
 pub struct Level {
     /// Price.
@@ -58,14 +65,11 @@ pub struct Level {
 
 impl Level {
     /// Price and volume zero.
-    pub const EMPTY: Self = Self {
-        price: Decimal::ZERO,
-        volume: Decimal::ZERO,
-    };
+    pub const EMPTY: Self = Self { price: Decimal::ZERO, volume: Decimal::ZERO };
 }
 
 /// A snapshot or an update, or one part of it.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, RingMessage)]
 pub struct BookUpdate {
     /// `ask_count` asks, then `bid_count` bids, each in the order in which the exchange sent them.
     pub levels: [Level; LEVELS_PER_UPDATE],
@@ -84,7 +88,7 @@ pub struct BookUpdate {
 }
 
 /// How the checksum came out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, RingMessage)]
 #[repr(u8)]
 pub enum Verdict {
     /// The exchange sent none, or the update goes on with a further part.
@@ -96,7 +100,7 @@ pub enum Verdict {
 }
 
 /// What a book answers to each part of an update.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, RingMessage)]
 pub struct BookReply {
     /// The best ask, or [`Level::EMPTY`].
     pub best_ask: Level,
@@ -112,8 +116,40 @@ pub struct BookReply {
     pub verdict: Verdict,
 }
 
+/// A level-2 order book that checks itself against the exchange's checksum.
+///
+/// One actor for each book. Ask it with every [`BookUpdate`], in the exchange's order; it answers [`BookReply`].
+///
+/// # Errors
+/// [`KernelError::Rejected`] with code [`NO_SNAPSHOT`], [`TOO_MANY_LEVELS`] or [`BOOK_FULL`]. A launch with a depth of 0 or
+/// beyond [`MAX_DEPTH`] fails with code [`BAD_DEPTH`].
+#[derive(Debug, RingKernel)]
+#[ring_kernel(id = "market/book", validate = Book::has_a_depth)]
+pub struct Book {
+    rules: BookRules,
+    state: Resident<BookState>,
+}
+
+impl Book {
+    /// A book that waits for its snapshot.
+    #[must_use]
+    pub const fn new(rules: BookRules) -> Self {
+        Self { rules, state: Resident::new(BookState::new()) }
+    }
+
+    fn has_a_depth(&self) -> Result<()> {
+        self.rules.check_depth().map_err(KernelError::rejected)
+    }
+}
+
+impl RingKernelHandler<BookUpdate, BookReply> for Book {
+    async fn handle(&self, ctx: &mut RingContext<'_>, update: BookUpdate) -> Result<BookReply> {
+        ctx.update(&self.state, |state| state.apply(&self.rules, &update)).map_err(KernelError::rejected)
+    }
+}
+
 /// The state of one book. All zeros is a book that waits for its snapshot.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, State)]
 #[repr(C)]
 pub struct BookState {
     /// 1 once a snapshot has begun, 0 before and after a failed update.
@@ -129,12 +165,7 @@ impl BookState {
     /// A book that waits for its snapshot.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            ready: 0,
-            unused: 0,
-            asks: Side::new(),
-            bids: Side::new(),
-        }
+        Self { ready: 0, unused: 0, asks: Side::new(), bids: Side::new() }
     }
 
     /// Takes in one part of an update. A price is found by bisection, and the levels between it and the nearer end of
@@ -143,10 +174,8 @@ impl BookState {
     /// # Errors
     /// [`BAD_DEPTH`], [`NO_SNAPSHOT`], [`TOO_MANY_LEVELS`] or [`BOOK_FULL`]. A checksum that differs is no error here:
     /// the reply says so, and whether to subscribe anew is the asker's decision.
-    pub fn apply(&mut self, rules: &BookRules, update: &BookUpdate) -> Result<BookReply, u32> {
-        if rules.depth == 0 || rules.depth > MAX_DEPTH {
-            return Err(BAD_DEPTH);
-        }
+    pub fn apply(&mut self, rules: &BookRules, update: &BookUpdate) -> core::result::Result<BookReply, u32> {
+        rules.check_depth()?;
         if update.starts_snapshot {
             self.asks.clear();
             self.bids.clear();
@@ -183,7 +212,7 @@ impl BookState {
         })
     }
 
-    fn take_in(&mut self, update: &BookUpdate) -> Result<(), u32> {
+    fn take_in(&mut self, update: &BookUpdate) -> core::result::Result<(), u32> {
         let asks = usize::from(update.ask_count);
         let both = asks + usize::from(update.bid_count);
         let levels = update.levels.get(..both).ok_or(TOO_MANY_LEVELS)?;
@@ -198,11 +227,7 @@ impl BookState {
     }
 
     const fn best(&self, side: &Side) -> Level {
-        if side.count() == 0 {
-            Level::EMPTY
-        } else {
-            side.best(0)
-        }
+        if side.count() == 0 { Level::EMPTY } else { side.best(0) }
     }
 }
 

@@ -6,6 +6,7 @@
 //! needs no more room for it, and no scale has to be agreed on before the first message.
 
 use core::cmp::Ordering;
+use warpring::{RingMessage, State};
 
 /// Most digits after the point.
 pub const MAX_DECIMALS: u32 = 15;
@@ -26,7 +27,7 @@ const POWERS_OF_TEN: [u64; MAX_DECIMALS as usize + 1] = {
 
 /// A non-negative decimal number together with its way of writing. Equality (`==`) is equality of the text;
 /// [`Decimal::compare`] compares values. Every bit pattern is a valid number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, RingMessage, State)]
 pub struct Decimal {
     /// Digits in the high 60 bits, number of decimals in the low 4.
     bits: u64,
@@ -51,9 +52,7 @@ impl Decimal {
         if digits > MAX_DIGITS || decimals > MAX_DECIMALS {
             return None;
         }
-        Some(Self {
-            bits: digits << 4 | decimals as u64,
-        })
+        Some(Self { bits: digits << 4 | decimals as u64 })
     }
 
     /// All digits as one integer: the fixed-point value at this number's own scale.
@@ -82,9 +81,7 @@ impl Decimal {
             return self.bits.cmp(&other.bits);
         }
         // 60 bits times 10^15 (50 bits) fits.
-        let scaled = |a: Self, b: Self| {
-            u128::from(a.digits()) * u128::from(POWERS_OF_TEN[b.decimals() as usize])
-        };
+        let scaled = |a: Self, b: Self| u128::from(a.digits()) * u128::from(POWERS_OF_TEN[b.decimals() as usize]);
         scaled(self, other).cmp(&scaled(other, self))
     }
 
@@ -110,9 +107,7 @@ impl Decimal {
                 return Err(DecimalError::Malformed);
             }
             // Once too large it stays an error; saturating keeps the loop free of a second exit.
-            digits = digits
-                .saturating_mul(10)
-                .saturating_add(u64::from(byte - b'0'));
+            digits = digits.saturating_mul(10).saturating_add(u64::from(byte - b'0'));
             too_large |= digits > MAX_DIGITS;
         }
         if too_large {
@@ -173,58 +168,26 @@ mod tests {
 
     #[test]
     fn texts_come_back_unchanged() {
-        for text in [
-            "0",
-            "0.0",
-            "7",
-            "30316",
-            "30316.0",
-            "0.5000",
-            "0.000000000000001",
-            "1152921504606846975",
-        ] {
+        for text in ["0", "0.0", "7", "30316", "30316.0", "0.5000", "0.000000000000001", "1152921504606846975"] {
             assert_eq!(decimal(text).to_string(), text);
         }
     }
 
     #[test]
     fn texts_that_could_not_come_back_are_refused() {
-        for text in [
-            "", ".", ".5", "5.", "00", "01.5", "+1", "-1", "1e3", "1.2.3", " 1", "1,5", "\u{661}",
-        ] {
-            assert_eq!(
-                Decimal::parse(text.as_bytes()),
-                Err(DecimalError::Malformed),
-                "{text:?}"
-            );
+        for text in ["", ".", ".5", "5.", "00", "01.5", "+1", "-1", "1e3", "1.2.3", " 1", "1,5", "\u{661}"] {
+            assert_eq!(Decimal::parse(text.as_bytes()), Err(DecimalError::Malformed), "{text:?}");
         }
-        for text in [
-            "1152921504606846976",
-            "0.0000000000000001",
-            "99999999999999999999999999999999",
-        ] {
-            assert_eq!(
-                Decimal::parse(text.as_bytes()),
-                Err(DecimalError::OutOfRange),
-                "{text:?}"
-            );
+        for text in ["1152921504606846976", "0.0000000000000001", "99999999999999999999999999999999"] {
+            assert_eq!(Decimal::parse(text.as_bytes()), Err(DecimalError::OutOfRange), "{text:?}");
         }
     }
 
     #[test]
     fn values_compare_whatever_their_decimals() {
-        assert_eq!(
-            decimal("30316").compare(decimal("30316.0")),
-            Ordering::Equal
-        );
-        assert_eq!(
-            decimal("30316.1").compare(decimal("30316")),
-            Ordering::Greater
-        );
-        assert_eq!(
-            decimal("1152921504606846975").compare(decimal("0.000000000000001")),
-            Ordering::Greater
-        );
+        assert_eq!(decimal("30316").compare(decimal("30316.0")), Ordering::Equal);
+        assert_eq!(decimal("30316.1").compare(decimal("30316")), Ordering::Greater);
+        assert_eq!(decimal("1152921504606846975").compare(decimal("0.000000000000001")), Ordering::Greater);
     }
 
     #[test]

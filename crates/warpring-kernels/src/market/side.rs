@@ -6,6 +6,7 @@
 
 use super::book::{BOOK_FULL, Level, MAX_DEPTH};
 use core::cmp::Ordering;
+use warpring::State;
 
 /// Room for the deepest book and for what one update may add before the book is cut back to its depth.
 pub(super) const CAPACITY: u32 = MAX_DEPTH + 128;
@@ -18,7 +19,7 @@ pub(super) enum Best {
 }
 
 /// Levels from worst to best. All zeros is an empty side.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, State)]
 #[repr(C)]
 pub(super) struct Side {
     /// Where in the buffer the worst level lies.
@@ -29,11 +30,7 @@ pub(super) struct Side {
 
 impl Side {
     pub(super) const fn new() -> Self {
-        Self {
-            start: 0,
-            count: 0,
-            levels: [Level::EMPTY; CAPACITY as usize],
-        }
+        Self { start: 0, count: 0, levels: [Level::EMPTY; CAPACITY as usize] }
     }
 
     pub(super) const fn count(&self) -> u32 {
@@ -53,11 +50,7 @@ impl Side {
     /// Where the level with this position (0 is the worst) lies in the buffer.
     const fn place(&self, position: u32) -> usize {
         let place = self.start + position;
-        (if place >= CAPACITY {
-            place - CAPACITY
-        } else {
-            place
-        }) as usize
+        (if place >= CAPACITY { place - CAPACITY } else { place }) as usize
     }
 
     /// Sets the volume at a price, a volume of zero deleting the level; deleting what is not there does nothing,
@@ -88,11 +81,7 @@ impl Side {
         while low < high {
             let middle = low.midpoint(high);
             let from_worst = self.levels[self.place(middle)].price.compare(level.price);
-            let from_worst = if order == Best::Lowest {
-                from_worst.reverse()
-            } else {
-                from_worst
-            };
+            let from_worst = if order == Best::Lowest { from_worst.reverse() } else { from_worst };
             match from_worst {
                 Ordering::Less => low = middle + 1,
                 Ordering::Equal => return (middle, true),
@@ -109,11 +98,7 @@ impl Side {
         self.count += 1;
         if position < self.count / 2 {
             // Make room at the worst end.
-            self.start = if self.start == 0 {
-                CAPACITY - 1
-            } else {
-                self.start - 1
-            };
+            self.start = if self.start == 0 { CAPACITY - 1 } else { self.start - 1 };
             for i in 0..position {
                 self.levels[self.place(i)] = self.levels[self.place(i + 1)];
             }
