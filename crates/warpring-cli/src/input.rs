@@ -81,37 +81,43 @@ fn shorten(text: &str) -> String {
     short
 }
 
+impl InputError {
+    /// What to do about it, where something can be done.
+    pub const fn hint(&self) -> Option<&'static str> {
+        match self.problem {
+            Problem::Truncated => Some("the file was cut off: fetch it again"),
+            Problem::Corrupt(_) => Some("fetch the file again"),
+            Problem::LineTooLong => Some("check that this is the right file"),
+            Problem::MissingColumn { .. } => {
+                Some("the header must name TRANSACTION_ID, TX_DATETIME, CUSTOMER_ID, TERMINAL_ID, TX_AMOUNT and TX_FRAUD")
+            }
+            Problem::TimeWentBack { .. } => Some("sort the input by time, and name several files in the order of their times"),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for InputError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file)?;
+        f.write_str(&self.file)?;
+        // `file:line`, of which editors and terminals make a link.
         if self.line > 0 {
-            write!(f, ", line {}", self.line)?;
+            write!(f, ":{}", self.line)?;
         }
+        f.write_str(": ")?;
         match &self.problem {
-            Problem::Io(error) => write!(f, ": {error}"),
-            Problem::Truncated => write!(f, ": the gzip file ends early; it was cut off, fetch it again"),
-            Problem::Corrupt(error) => {
-                write!(f, ": the gzip file is damaged ({error}); fetch it again")
-            }
-            Problem::LineTooLong => {
-                write!(f, ": the line is longer than {MAX_LINE_BYTES} bytes; is this the right file?")
-            }
-            Problem::NotUtf8 { field } => write!(f, ", field `{field}`: expected UTF-8 text, found other bytes"),
-            Problem::MissingColumn { name, header } => {
-                write!(f, ": expected a column `{name}`, but the header is `{header}`")
-            }
-            Problem::FieldCount { expected, found } => {
-                write!(f, ": expected {expected} fields as in the header, found {found}")
-            }
-            Problem::Unexpected { field, expected, found } => {
-                write!(f, ", field `{field}`: expected {expected}, found {found:?}")
-            }
+            Problem::Io(error) => write!(f, "{error}"),
+            Problem::Truncated => f.write_str("the gzip file ends early"),
+            Problem::Corrupt(error) => write!(f, "the gzip file is damaged ({error})"),
+            Problem::LineTooLong => write!(f, "the line is longer than {MAX_LINE_BYTES} bytes"),
+            Problem::NotUtf8 { field } => write!(f, "field `{field}`: expected UTF-8 text, found other bytes"),
+            Problem::MissingColumn { name, header } => write!(f, "expected a column `{name}`, but the header is `{header}`"),
+            Problem::FieldCount { expected, found } => write!(f, "expected {expected} fields as in the header, found {found}"),
+            Problem::Unexpected { field, expected, found } => write!(f, "field `{field}`: expected {expected}, found {found:?}"),
             Problem::TimeWentBack { field, previous, found } => {
-                write!(f, ", field `{field}`: expected a time not before {previous}, found {found}; sort the input by time")
+                write!(f, "field `{field}`: expected a time not before {previous}, found {found}")
             }
-            Problem::NotJson(error) => {
-                write!(f, ": expected a JSON message after the time: {error}")
-            }
+            Problem::NotJson(error) => write!(f, "expected a JSON message after the time: {error}"),
         }
     }
 }

@@ -2,11 +2,14 @@
 
 pub mod fraud_features;
 pub mod market_book;
+mod pipeline;
 mod progress;
 
+use crate::backend::BackendError;
 use crate::input::InputError;
 use std::fmt;
-use std::io::{self, Write};
+use std::io;
+use warpring::{LaunchError, PortError, ShutdownError};
 
 /// Why a job did not succeed. Each ends the command with exit code 1.
 #[derive(Debug)]
@@ -17,6 +20,16 @@ pub enum JobError {
     Output { file: String, error: io::Error },
     /// The output would overwrite an input.
     OutputIsInput { file: String },
+    /// The backend cannot be started.
+    Backend(BackendError),
+    /// The runtime gave no port.
+    Port(PortError),
+    /// Actors could not be launched.
+    Launch(LaunchError),
+    /// The runtime did not end well.
+    Shutdown(ShutdownError),
+    /// A message got no answer.
+    Unanswered { what: String, why: String },
     /// An actor refused a message with one of its error codes.
     Refused { what: String, reason: &'static str },
     /// An answer differs from that of the plain reference.
@@ -33,24 +46,48 @@ impl fmt::Display for JobError {
             Self::Input(error) => error.fmt(f),
             Self::Output { file, error } => write!(f, "{file}: the output is incomplete: {error}"),
             Self::OutputIsInput { file } => {
-                write!(f, "{file}: the output would overwrite this input; name another file")
+                write!(f, "{file}: the output would overwrite this input")
             }
+            Self::Backend(error) => error.fmt(f),
+            Self::Port(error) => error.fmt(f),
+            Self::Launch(error) => error.fmt(f),
+            Self::Shutdown(error) => error.fmt(f),
+            Self::Unanswered { what, why } => write!(f, "{what} got no answer: {why}"),
             Self::Refused { what, reason } => write!(f, "{what} was refused: {reason}"),
             Self::Differs { what, expected, found } => {
                 write!(f, "{what}: the actor answered {found}, the reference {expected}")
             }
             Self::NoBooks { file } => {
-                write!(f, "{file}: no book messages found; is `--format` that of the recording?")
+                write!(f, "{file}: no book messages found")
             }
-            Self::ChecksumsFailed { failed, checked } => write!(
-                f,
-                "{failed} of {checked} checksums failed: an update is missing, altered or out of order in the recording"
-            ),
+            Self::ChecksumsFailed { failed, checked } => write!(f, "{failed} of {checked} checksums failed"),
         }
     }
 }
 
 impl std::error::Error for JobError {}
+
+impl JobError {
+    /// What to do about it, where something can be done.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Input(error) => error.hint(),
+            Self::Backend(error) => error.hint(),
+            Self::OutputIsInput { .. } => Some("name another file for the output"),
+            Self::Differs { .. } => Some("this is a bug of Warpring or a fault of the machine; a bug repeats with the same seed"),
+            Self::NoBooks { .. } => Some("check that `--format` is that of the recording"),
+            Self::ChecksumsFailed { .. } => {
+                Some("an update is missing, altered or out of order; record again, from the subscription on")
+            }
+            _ => None,
+        }
+    }
+
+    /// Nothing was under way, and yet there was no room for a message.
+    fn stalled() -> Self {
+        Self::Unanswered { what: "a message".to_owned(), why: "the ring to its worker stayed full".to_owned() }
+    }
+}
 
 impl From<InputError> for JobError {
     fn from(error: InputError) -> Self {
@@ -58,10 +95,7 @@ impl From<InputError> for JobError {
     }
 }
 
-/// Prints results. Unlike `println!` it does not panic when nobody reads them any more.
+/// Prints results.
 fn print_stdout(text: &str) -> Result<(), JobError> {
-    let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{text}")
-        .and_then(|()| stdout.flush())
-        .map_err(|error| JobError::Output { file: "standard output".to_owned(), error })
+    crate::stdout::print(text).map_err(|error| JobError::Output { file: "standard output".to_owned(), error })
 }

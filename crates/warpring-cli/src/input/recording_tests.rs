@@ -51,31 +51,31 @@ fn okx_books_keep_the_text_of_their_numbers() {
 #[test]
 fn a_bad_field_is_named_with_its_line() {
     for (from, to, expected) in [
-        ("\"1.5\"", "\"1,5\"", "line 1, field `bs[1][1]`: expected a decimal number in quotes, found \"1,5\""),
-        ("\"1.5\"", "1.5", "line 1, field `bs[1][1]`: expected a decimal number in quotes, found \"1.5\""),
+        ("\"1.5\"", "\"1,5\"", "field `bs[1][1]`: expected a decimal number in quotes, found \"1,5\""),
+        ("\"1.5\"", "1.5", "field `bs[1][1]`: expected a decimal number in quotes, found \"1.5\""),
         (
             "\"1.5\"",
             "\"9999999999999999999\"",
-            "line 1, field `bs[1][1]`: expected a decimal number below 2^60 without its point, with at most 15 \
+            "field `bs[1][1]`: expected a decimal number below 2^60 without its point, with at most 15 \
              decimals, found \"9999999999999999999\"",
         ),
-        ("book-10", "book-0", "line 1, field `channelName`: expected book- with a depth from 1 to 1000, found \"book-0\""),
-        ("\"A/B\"", "5", "line 1, field `pair`: expected a name, found \"5\""),
-        ("\"bs\":", "\"c\":\"-1\",\"bs\":", "line 1, field `c`: expected a whole number below 2^32 in quotes, found \"-1\""),
-        ("1618678134.0", "noon", "line 1, field `time`: expected seconds since 1970, found \"noon\""),
-        (SNAPSHOT, "hello", "line 1, field `line`: expected `time: message`, found \"hello\""),
+        ("book-10", "book-0", "field `channelName`: expected book- with a depth from 1 to 1000, found \"book-0\""),
+        ("\"A/B\"", "5", "field `pair`: expected a name, found \"5\""),
+        ("\"bs\":", "\"c\":\"-1\",\"bs\":", "field `c`: expected a whole number below 2^32 in quotes, found \"-1\""),
+        ("1618678134.0", "noon", "field `time`: expected seconds since 1970, found \"noon\""),
+        (SNAPSHOT, "hello", "field `line`: expected `time: message`, found \"hello\""),
     ] {
-        assert_eq!(message(Exchange::Kraken, &SNAPSHOT.replacen(from, to, 1)), format!("in.ws, {expected}"));
+        assert_eq!(message(Exchange::Kraken, &SNAPSHOT.replacen(from, to, 1)), format!("in.ws:1: {expected}"));
     }
-    assert!(message(Exchange::Kraken, &SNAPSHOT[..60]).starts_with("in.ws, line 1: expected a JSON message after the time: EOF"));
+    assert!(message(Exchange::Kraken, &SNAPSHOT[..60]).starts_with("in.ws:1: expected a JSON message after the time: EOF"));
     assert_eq!(
         message(Exchange::Okx, r#"1: {"arg":{"channel":"books","instId":"X"},"action":"update","data":[]}"#),
-        "in.ws, line 1, field `data`: expected a list of one book, found \"[]\""
+        "in.ws:1: field `data`: expected a list of one book, found \"[]\""
     );
     let text = [SNAPSHOT.as_bytes(), b"\n1: \xff\n"].concat();
     assert_eq!(
         read(Exchange::Kraken, text).unwrap_err().to_string(),
-        "in.ws, line 2, field `message`: expected UTF-8 text, found other bytes"
+        "in.ws:2: field `message`: expected UTF-8 text, found other bytes"
     );
 }
 

@@ -36,9 +36,9 @@ fn columns_are_found_by_name_and_others_ignored() {
 fn a_missing_column_is_named() {
     assert_eq!(
         message("TRANSACTION_ID,TX_DATETIME\n"),
-        "in.csv, line 1: expected a column `CUSTOMER_ID`, but the header is `TRANSACTION_ID,TX_DATETIME`"
+        "in.csv:1: expected a column `CUSTOMER_ID`, but the header is `TRANSACTION_ID,TX_DATETIME`"
     );
-    assert_eq!(message(""), "in.csv, line 1: expected a column `TRANSACTION_ID`, but the header is ``");
+    assert_eq!(message(""), "in.csv:1: expected a column `TRANSACTION_ID`, but the header is ``");
 }
 
 #[test]
@@ -60,14 +60,14 @@ fn a_bad_field_is_named_with_its_line() {
         ("1,2018-04-01 00:00:00,1,1,3,2", "field `TX_FRAUD`: expected 0 or 1, found \"2\""),
     ] {
         let text = format!("{HEADER}\n0,2018-04-01 00:00:00,1,1,1,0\n{row}\n");
-        assert_eq!(message(text), format!("in.csv, line 3, {expected}"));
+        assert_eq!(message(text), format!("in.csv:3: {expected}"));
     }
 }
 
 #[test]
 fn a_row_of_another_length_is_refused() {
     let text = format!("{HEADER}\n0,2018-04-01 00:00:00,1,1,1\n");
-    assert_eq!(message(text), "in.csv, line 2: expected 6 fields as in the header, found 5");
+    assert_eq!(message(text), "in.csv:2: expected 6 fields as in the header, found 5");
 }
 
 #[test]
@@ -75,8 +75,8 @@ fn time_that_goes_backwards_is_refused() {
     let text = format!("{HEADER}\n0,2018-04-01 00:00:05,1,1,1,0\n1,2018-04-01 00:00:04,1,1,1,0\n");
     assert_eq!(
         message(text),
-        "in.csv, line 3, field `TX_DATETIME`: expected a time not before 2018-04-01 00:00:05, found 2018-04-01 \
-         00:00:04; sort the input by time"
+        "in.csv:3: field `TX_DATETIME`: expected a time not before 2018-04-01 00:00:05, found 2018-04-01 \
+         00:00:04"
     );
 }
 
@@ -84,7 +84,7 @@ fn time_that_goes_backwards_is_refused() {
 fn bytes_that_are_not_utf8_are_refused() {
     let mut bytes = format!("{HEADER}\n0,2018-04-01 00:00:05,1,").into_bytes();
     bytes.extend(b"\xff,1,0\n");
-    assert_eq!(message(bytes), "in.csv, line 2, field `TERMINAL_ID`: expected UTF-8 text, found other bytes");
+    assert_eq!(message(bytes), "in.csv:2: field `TERMINAL_ID`: expected UTF-8 text, found other bytes");
 }
 
 #[test]

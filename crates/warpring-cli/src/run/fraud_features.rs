@@ -3,12 +3,14 @@
 //! Input is read as one stream in time order and answered in that order. Without input, a seeded stream is made up and
 //! every answer is compared with a plain reference.
 
+mod engine;
 mod generate;
 mod output;
 mod reference;
 
 use super::progress::Progress;
 use super::{JobError, print_stdout};
+use crate::backend::BackendArgs;
 use crate::input::InputError;
 use crate::input::transactions::{Row, Transactions};
 use generate::Generator;
@@ -20,6 +22,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use warpring::block_on;
 use warpring_kernels::fraud::customer_window::CustomerFeatures;
 use warpring_kernels::fraud::terminal_risk::TerminalFeatures;
 use warpring_kernels::fraud::{AMOUNT_TOO_LARGE, TIME_WENT_BACK, WINDOW_FULL};
@@ -34,6 +37,8 @@ pub struct FraudFeatures {
     /// Where the features go; with input, standard output (`-`) unless named
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+    #[command(flatten)]
+    on: BackendArgs,
     /// Print the summary as JSON
     #[arg(long)]
     json: bool,
@@ -62,16 +67,23 @@ pub type Sink<'a> = dyn FnMut(&Row, &Answer) -> Result<(), JobError> + 'a;
 /// What the engine that answered the transactions reports.
 pub struct EngineReport {
     /// What it ran on.
-    pub backend: String,
+    pub backend: &'static str,
+    /// How many workers.
+    pub workers: u32,
+    /// Most asks under way at a time.
+    pub window: u32,
     /// How many messages it answered; two for each transaction.
     pub messages: u64,
     /// How long that took.
     pub elapsed: Duration,
-    /// Nanoseconds from asking to having the answer, with other asks in flight.
+    /// Nanoseconds from asking to taking the answer. With up to `window` asks under way and answers taken in order, most of
+    /// it is waiting in line.
     pub ask_nanos: Histogram<u64>,
-    /// How many actors it made.
+    /// How many actors were asked: customers and terminals.
     pub actors: u64,
-    /// Their state, in bytes.
+    /// How many were launched, those ahead of their keys included.
+    pub launched: u64,
+    /// State of all that were launched, in bytes.
     pub resident_bytes: u64,
 }
 
@@ -87,14 +99,21 @@ pub const fn reason(code: u32) -> &'static str {
 }
 
 impl FraudFeatures {
+    /// Runs the job on a Warpring runtime.
+    ///
+    /// # Errors
+    /// [`JobError`], from input, backend, actors, verification or output.
+    pub fn run(&self) -> Result<(), JobError> {
+        let runtime = self.on.start().map_err(JobError::Backend)?;
+        self.job(|rows, sink| engine::run(&runtime, rows, sink))?;
+        block_on(runtime.shutdown()).map_err(JobError::Shutdown)
+    }
+
     /// Runs the job on an engine that takes the transactions and hands each with its answer to the sink, in order.
     ///
     /// # Errors
     /// [`JobError`], from input, engine, verification or output.
-    pub fn job(
-        &self,
-        engine: impl FnOnce(&mut Rows<'_>, &mut Sink<'_>) -> Result<EngineReport, JobError>,
-    ) -> Result<(), JobError> {
+    fn job(&self, engine: impl FnOnce(&mut Rows<'_>, &mut Sink<'_>) -> Result<EngineReport, JobError>) -> Result<(), JobError> {
         let to_stdout = match &self.output {
             Some(path) => path == Path::new("-"),
             None => !self.input.is_empty(),
@@ -177,15 +196,18 @@ impl Summary {
         json!({
             "job": "fraud-features",
             "backend": report.backend,
+            "workers": report.workers,
             "messages": report.messages,
             "seconds": report.elapsed.as_secs_f64(),
             "messages_per_second": self.messages_per_second(),
-            "ask_ns": {
+            "asks_under_way": report.window,
+            "ask_ns_with_queueing": {
                 "p50": report.ask_nanos.value_at_quantile(0.5),
                 "p99": report.ask_nanos.value_at_quantile(0.99),
                 "p99.9": report.ask_nanos.value_at_quantile(0.999),
             },
             "actors": report.actors,
+            "actors_launched": report.launched,
             "resident_bytes": report.resident_bytes,
             "verified": self.verified,
         })
@@ -197,11 +219,13 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let report = &self.report;
         let micros = |quantile| report.ask_nanos.value_at_quantile(quantile) as f64 / 1e3;
-        writeln!(f, "backend         {}", report.backend)?;
+        let workers = if report.workers == 1 { "1 worker".to_owned() } else { format!("{} workers", report.workers) };
+        writeln!(f, "backend         {}, {workers}", report.backend)?;
         writeln!(f, "messages        {} in {:.2} s", report.messages, report.elapsed.as_secs_f64())?;
         writeln!(f, "per second      {:.0}", self.messages_per_second())?;
         writeln!(f, "ask latency us  p50 {:.1}  p99 {:.1}  p99.9 {:.1}", micros(0.5), micros(0.99), micros(0.999))?;
-        writeln!(f, "actors          {}", report.actors)?;
+        writeln!(f, "                waiting in line included, with up to {} asks under way", report.window)?;
+        writeln!(f, "actors          {} asked, {} launched", report.actors, report.launched)?;
         write!(f, "resident state  {} bytes", report.resident_bytes)?;
         match self.verified {
             Some(verified) => write!(f, "\nverified        {verified} transactions equal the plain reference"),

@@ -27,17 +27,20 @@ fn sequential(rows: &mut Rows<'_>, sink: &mut Sink<'_>) -> Result<EngineReport, 
         sink(&row, &answer)?;
     }
     Ok(EngineReport {
-        backend: "sequential".to_owned(),
+        backend: "sequential",
+        workers: 1,
+        window: 1,
         messages,
         elapsed: Duration::from_secs(1),
         ask_nanos: Histogram::new(3).unwrap(),
         actors: (customers.len() + terminals.len()) as u64,
+        launched: 0,
         resident_bytes: 0,
     })
 }
 
 fn made_up(transactions: u64) -> FraudFeatures {
-    FraudFeatures { input: Vec::new(), output: None, json: false, seed: 1, transactions }
+    FraudFeatures { input: Vec::new(), output: None, json: false, on: BackendArgs::default(), seed: 1, transactions }
 }
 
 /// A file in the temporary folder that is removed at the end.

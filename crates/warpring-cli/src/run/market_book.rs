@@ -1,14 +1,18 @@
 //! `warpring run market-book`: replays the recording of an exchange's feed, one actor for each book, and verifies every
 //! checksum that the exchange sent.
 
+mod engine;
+
 use super::progress::Progress;
 use super::{JobError, print_stdout};
+use crate::backend::BackendArgs;
 use crate::input::InputError;
 use crate::input::recording::{BookEvent, Recording};
 use serde_json::json;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use warpring::block_on;
 use warpring_kernels::market::book::{
     BAD_DEPTH, BOOK_FULL, BookReply, BookRules, BookUpdate, Exchange, LEVELS_PER_UPDATE, Level, NO_SNAPSHOT, TOO_MANY_LEVELS,
     Verdict,
@@ -23,6 +27,8 @@ pub struct MarketBook {
     /// The recording, plain or gzip: lines of `time: message`
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
+    #[command(flatten)]
+    on: BackendArgs,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -116,11 +122,21 @@ fn parts(recording: impl Iterator<Item = Result<BookEvent, InputError>>) -> impl
 }
 
 impl MarketBook {
+    /// Runs the job on a Warpring runtime.
+    ///
+    /// # Errors
+    /// [`JobError`]: from input, backend or actors, or because a checksum failed.
+    pub fn run(&self) -> Result<(), JobError> {
+        let runtime = self.on.start().map_err(JobError::Backend)?;
+        self.job(|parts, sink| engine::run(&runtime, parts, sink))?;
+        block_on(runtime.shutdown()).map_err(JobError::Shutdown)
+    }
+
     /// Runs the job on an engine that takes the messages and hands each with its reply to the sink, in order.
     ///
     /// # Errors
     /// [`JobError`]: from input or engine, or because a checksum failed.
-    pub fn job(&self, engine: impl FnOnce(&mut Parts<'_>, &mut Sink<'_>) -> Result<(), JobError>) -> Result<(), JobError> {
+    fn job(&self, engine: impl FnOnce(&mut Parts<'_>, &mut Sink<'_>) -> Result<(), JobError>) -> Result<(), JobError> {
         let recording = Recording::open(self.format.exchange(), &self.input)?;
         let tallies = replay(recording, engine)?;
         if tallies.is_empty() {

@@ -26,7 +26,7 @@ fn sequential(parts: &mut Parts<'_>, sink: &mut Sink<'_>) -> Result<(), JobError
 }
 
 fn job(format: Format, input: &Path) -> MarketBook {
-    MarketBook { format, input: input.to_owned(), json: false }
+    MarketBook { format, input: input.to_owned(), json: false, on: BackendArgs::default() }
 }
 
 fn text_of(path: &Path) -> String {
@@ -143,7 +143,7 @@ fn a_lost_update_fails_the_job() {
 fn a_recording_without_books_says_that_the_format_may_be_wrong() {
     let Some(path) = data_file(OKX) else { return };
     let error = job(Format::Kraken, &path).job(sequential).unwrap_err().to_string();
-    assert!(error.ends_with("no book messages found; is `--format` that of the recording?"), "{error}");
+    assert!(error.ends_with("no book messages found"), "{error}");
 }
 
 fn event(asks: usize, bids: usize) -> BookEvent {
