@@ -8,6 +8,7 @@ mod kernels;
 mod run;
 mod stdout;
 #[cfg(test)]
+#[path = "../tests/support/data.rs"]
 mod test_data;
 
 use clap::{Parser, Subcommand};

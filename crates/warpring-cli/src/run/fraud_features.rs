@@ -123,6 +123,7 @@ impl FraudFeatures {
         if let Some(to) = &mut features {
             output::write_header(to).map_err(output_error)?;
         }
+        let mut rows_out = output::RowWriter::default();
         let mut reference = self.input.is_empty().then(Reference::default);
         let mut verified = 0;
         let mut progress = Progress::new(self.input.is_empty().then_some(self.transactions), "transactions");
@@ -133,7 +134,7 @@ impl FraudFeatures {
             }
             progress.step();
             match &mut features {
-                Some(to) => output::write_row(to, row, answer).map_err(output_error),
+                Some(to) => rows_out.write(to, row, answer).map_err(output_error),
                 None => Ok(()),
             }
         };

@@ -1,8 +1,7 @@
-//! The whole job on a sequential engine: made-up streams, and the published data with the published features.
+//! The whole job on a sequential engine. The published data is the business of the command's own tests.
 
 use super::*;
-use crate::test_data::data_file;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use warpring_kernels::fraud::customer_window::CustomerWindow;
 use warpring_kernels::fraud::terminal_risk::TerminalRisk;
 
@@ -129,77 +128,4 @@ fn an_actor_that_refuses_is_named_with_the_reason() {
         "transaction 256 at customer 5 was refused: its longest window already holds 256 transactions, which is all \
          that the state has room for"
     );
-}
-
-/// How our features differ from the published ones.
-#[derive(Debug, Default, PartialEq)]
-struct Comparison {
-    rows: u64,
-    other_customer_counts: u64,
-    other_terminal_features: u64,
-    other_times_of_day: u64,
-}
-
-const MONTHS: [&str; 3] = ["2018-04", "2018-05", "2018-06"];
-const LARGEST_MEAN_ERROR: f64 = 1e-11;
-
-/// The transactions whose customer has another one in the same second.
-fn same_second(raw: &[PathBuf]) -> HashSet<u64> {
-    let mut by_second: HashMap<(u64, u64), Vec<u64>> = HashMap::new();
-    for row in Transactions::new(raw.to_vec()).map(Result::unwrap) {
-        by_second.entry((row.customer, row.transaction.unix_seconds)).or_default().push(row.id);
-    }
-    by_second.into_values().filter(|ids| ids.len() > 1).flatten().collect()
-}
-
-#[test]
-fn the_published_features_of_three_months_are_reproduced() {
-    let files = |kind: &str| -> Option<Vec<PathBuf>> {
-        MONTHS.iter().map(|month| data_file(&format!("fraud/{kind}_{month}.csv.gz"))).collect()
-    };
-    let (Some(raw), Some(published)) = (files("transactions"), files("features")) else {
-        return;
-    };
-    let ties = same_second(&raw);
-    let output = Scratch::new("features.csv");
-    let job = FraudFeatures { input: raw, output: Some(output.0.clone()), ..made_up(0) };
-    job.job(sequential).unwrap();
-
-    let mut ours: HashMap<u64, csv::StringRecord> = HashMap::new();
-    for record in csv::Reader::from_path(&output.0).unwrap().into_records() {
-        let record = record.unwrap();
-        assert!(ours.insert(record[0].parse().unwrap(), record).is_none());
-    }
-    let mut comparison = Comparison::default();
-    let mut largest_mean_error: f64 = 0.0;
-    for path in published {
-        let bytes = flate2::read::MultiGzDecoder::new(File::open(path).unwrap());
-        let mut reader = csv::Reader::from_reader(bytes);
-        assert_eq!(reader.headers().unwrap().iter().collect::<Vec<_>>().join(","), output::HEADER);
-        for theirs in reader.into_records() {
-            let theirs = theirs.unwrap();
-            let id = theirs[0].parse().unwrap();
-            let ours = ours.remove(&id).expect("a row for each published one");
-            comparison.rows += 1;
-            comparison.other_times_of_day += u64::from((1..3).any(|at| ours[at] != theirs[at]));
-            // Terminal: counts and risks, text against text, which for floats is bit against bit.
-            comparison.other_terminal_features += u64::from((9..15).any(|at| ours[at] != theirs[at]));
-            for at in [3, 5, 7] {
-                let mean = |record: &csv::StringRecord| -> f64 { record[at + 1].parse().unwrap() };
-                if ours[at] == theirs[at] {
-                    largest_mean_error = largest_mean_error.max((mean(&ours) - mean(&theirs)).abs());
-                } else {
-                    comparison.other_customer_counts += 1;
-                    assert!(ties.contains(&id), "transaction {id} has another count and no tie");
-                }
-            }
-        }
-    }
-    println!("{comparison:?}, largest error of a mean {largest_mean_error:e}");
-    assert!(ours.is_empty());
-    assert!(largest_mean_error <= LARGEST_MEAN_ERROR);
-    // Of two transactions of one customer in the same second, the published features may take the other one first:
-    // eight rows, with the counts of all three windows.
-    let expected = Comparison { rows: 872_795, other_customer_counts: 24, other_terminal_features: 0, other_times_of_day: 0 };
-    assert_eq!(comparison, expected);
 }
