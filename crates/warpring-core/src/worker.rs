@@ -15,8 +15,8 @@ use crate::context::RingContext;
 use crate::error::KernelError;
 use crate::frame::{Frame, NONE, OP_HANDLE, OP_INITIALIZE, OP_SHUTDOWN, Outcome, Waiting};
 use crate::layout;
-use crate::mailbox::{Actor, Nodes};
-use crate::message::{Header, Kind};
+use crate::mailbox::{Actor, Nodes, Status};
+use crate::message::{Header, Kind, Packed, deadline_passed};
 use crate::module::{Lane, ModuleTable, Op};
 use crate::ring::{Consumer, Line, Lines, Producer};
 use crate::scoped::Word32;
@@ -28,16 +28,22 @@ pub const MAX_PORTS: usize = 32;
 const LOCAL_BUDGET: u32 = 32;
 /// Messages looked over for priority at once.
 const SCAN: u32 = 16;
+/// An idle worker that waits for room in a ring looks again after this time.
+#[cfg(not(target_arch = "nvptx64"))]
+const LOOK_FOR_ROOM_NS: u64 = 50_000;
 /// Steps between two looks at the clock while busy; a power of two.
 const TICK_STEPS: u32 = 64;
 
-/// What the leader decided; the same value goes to all lanes.
+/// What the leader decided; the same value goes to all lanes. Two words, so that it stays in registers; the request of a `Begin`
+/// is in `Worker::request`.
 #[derive(Clone, Copy)]
 pub(crate) enum Step {
-    /// Start a handler or hook with this request.
-    Begin { frame: *mut Frame, request: Lines, lines: u8 },
-    /// Go on with a suspended frame.
-    Resume { frame: *mut Frame },
+    /// Start the handler or hook of this frame.
+    Begin(u32),
+    /// Go on with this frame.
+    Resume(u32),
+    /// Drop this suspended frame: the worker stops.
+    Cancel(u32),
     /// Something was done; ask again.
     Again,
     /// Nothing to do.
@@ -68,13 +74,15 @@ pub struct Hooks {
     pub data: *const (),
     /// Nanoseconds since the runtime was built.
     pub now: unsafe fn(*const ()) -> u64,
-    /// Nothing to do, for the `n`th time in a row on this worker: spin, or sleep until something comes.
+    /// Nothing to do, for the `n`th time in a row on this worker: spin, or sleep until something comes, but not beyond
+    /// `next_wake`.
     pub idle: unsafe fn(*const (), worker: u32, rounds: u32, next_wake: u64),
     /// A worker sleeps and has a message.
     pub wake_worker: unsafe fn(*const (), worker: u32),
     /// Somebody sleeps who waits for the reply in this cell.
     pub wake_cell: unsafe fn(*const (), cell: u32),
-    /// A message that wanted no reply was not handled.
+    /// A message that wanted no reply was not handled to its end. `header.lines` is 0 if a handler had taken it: then its payload
+    /// is gone, and the lines hold nothing.
     pub dead_letter: unsafe fn(*const (), worker: u32, header: &Header, message: Lines, reason: KernelError),
 }
 
@@ -114,11 +122,15 @@ pub struct Worker {
     pub(crate) lanes: u32,
     pub(crate) steps: u32,
 
+    /// The message of the step that begins now.
+    pub(crate) request: Lines,
     pub(crate) resumable: List,
     pub(crate) ready: List,
     pub(crate) flushing: List,
     pub(crate) local_run: u32,
     pub(crate) idle_rounds: u32,
+    /// A message could not be refused yet, because the reply ring was full.
+    pub(crate) blocked: bool,
 
     pub(crate) actors: *mut Actor,
     pub(crate) actor_capacity: u32,
@@ -230,7 +242,7 @@ impl Worker {
                     state: ptr::null_mut(),
                     state_bytes: 0,
                     actor: NONE,
-                    request: Header::default(),
+                    request: Packed::default(),
                     asks: 0,
                     wake_at: u64::MAX,
                     next: if index + 1 < memory.frame_count { index + 1 } else { NONE },
@@ -254,11 +266,13 @@ impl Worker {
                 workers: memory.workers,
                 lanes: memory.lanes,
                 steps: 0,
+                request: Lines::flat(memory.nodes),
                 resumable: List::EMPTY,
                 ready: List::EMPTY,
                 flushing: List::EMPTY,
                 local_run: 0,
                 idle_rounds: 0,
+                blocked: false,
                 actors: memory.actors,
                 actor_capacity: memory.actor_capacity,
                 actors_used: 0,
@@ -357,29 +371,30 @@ impl Worker {
         if self.steps & (TICK_STEPS - 1) == 0 {
             self.tick();
         }
-        if self.local_run < LOCAL_BUDGET {
+        let local = self.local_run < LOCAL_BUDGET;
+        if local {
             self.local_run += 1;
-            if let Some(step) = self.next_local() {
+            if let Some(step) = self.next_local::<F>() {
                 return step;
             }
         }
-        self.local_run = 0;
         self.take_replies::<F>();
         if !self.flushing.is_empty() {
             self.flush::<F>();
         }
-        if let Some(step) = self.next_local() {
+        if local && let Some(step) = self.next_local::<F>() {
             return step;
         }
-        if self.life.busy() {
-            return self.live::<F>();
-        }
-        self.take_request::<F>()
+        // Only here: replies that keep coming use up the budget too, so they cannot keep requests out.
+        self.local_run = 0;
+        let step = if self.life.busy() { self.live::<F>() } else { self.take_request::<F>() };
+        // With the budget spent there may be local work that was not looked at.
+        if !local && matches!(step, Step::Idle) { Step::Again } else { step }
     }
 
     /// A suspended frame that can go on, or an actor that has mail.
     #[inline(always)]
-    fn next_local(&mut self) -> Option<Step> {
+    fn next_local<F: Fabric>(&mut self) -> Option<Step> {
         if let Some(frame) = self.pop_frame_resumable() {
             return Some(self.resume(frame));
         }
@@ -393,20 +408,38 @@ impl Worker {
             self.ready.head = (*actor).next;
             (*actor).ready = false;
             let request = (*actor).pop(&mut self.nodes)?;
-            let header = request.header();
+            let header = request.packed();
+            if (*actor).status != Status::Running || deadline_passed(header.deadline(), self.now) {
+                return Some(self.turn_away::<F>(slot, request));
+            }
             Some(self.begin(slot, OP_HANDLE, header, request))
         }
+    }
+
+    /// Refuses a message that was accepted into a mailbox and may not be handled any more. It takes a frame as a handler would,
+    /// which keeps the refusal until there is room for it. There is a free frame.
+    #[cold]
+    fn turn_away<F: Fabric>(&mut self, slot: u32, request: Lines) -> Step {
+        // SAFETY: the slot is this worker's.
+        let running = unsafe { (*self.actor(slot)).status == Status::Running };
+        let error = if running { KernelError::Deadline } else { KernelError::Stopped };
+        // SAFETY: a mailbox node that was just taken out; its content stays.
+        let header = unsafe { request.packed() };
+        if let Step::Begin(index) = self.begin(slot, OP_HANDLE, header, request) {
+            self.settle::<F>(self.frame(index), Some(Outcome::refused(error)), true);
+        }
+        Step::Again
     }
 
     #[inline(always)]
     fn resume(&mut self, frame: u32) -> Step {
         self.current = frame;
-        Step::Resume { frame: self.frame(frame) }
+        Step::Resume(frame)
     }
 
     /// Gives `slot` a frame and starts it. There is a free frame.
     #[inline(always)]
-    pub(crate) fn begin(&mut self, slot: u32, op: u8, header: Header, request: Lines) -> Step {
+    pub(crate) fn begin(&mut self, slot: u32, op: u8, header: Packed, request: Lines) -> Step {
         let index = self.frame_free;
         let (frame, actor) = (self.frame(index), self.actor(slot));
         // SAFETY: a free frame is the scheduler's, the actor is this worker's.
@@ -426,16 +459,17 @@ impl Worker {
             (*actor).frame = index;
         }
         self.current = index;
-        Step::Begin { frame, request, lines: header.lines }
+        self.request = request;
+        Step::Begin(index)
     }
 
-    /// Books the result of a step on a frame.
+    /// Books the result of a step on a frame. `began`: the step started it, so the lines of its message are still there.
     #[inline(always)]
-    pub(crate) fn settle<F: Fabric>(&mut self, frame: *mut Frame, ended: Option<Outcome>) {
+    pub(crate) fn settle<F: Fabric>(&mut self, frame: *mut Frame, ended: Option<Outcome>, began: bool) {
         self.current = NONE;
         self.idle_rounds = 0;
         match ended {
-            Some(outcome) => self.complete::<F>(frame, outcome),
+            Some(outcome) => self.complete::<F>(frame, outcome, began),
             None => self.suspend(frame),
         }
     }
@@ -449,7 +483,11 @@ impl Worker {
             match (*frame).waiting {
                 // It awaits something that is none of ours (`yield`), or what it waited for came while it ran.
                 Waiting::Nothing => self.push_resumable(index),
-                Waiting::Room | Waiting::Flush => self.push_flushing(index),
+                Waiting::Room => {
+                    self.next_wake = self.next_wake.min((*frame).wake_at);
+                    self.push_flushing(index);
+                }
+                Waiting::Flush => self.push_flushing(index),
                 Waiting::Reply | Waiting::Time => self.next_wake = self.next_wake.min((*frame).wake_at),
             }
         }
@@ -457,13 +495,14 @@ impl Worker {
 
     /// A handler or hook ended: reply, free the actor, free the frame.
     #[inline(always)]
-    fn complete<F: Fabric>(&mut self, frame: *mut Frame, outcome: Outcome) {
+    fn complete<F: Fabric>(&mut self, frame: *mut Frame, outcome: Outcome, began: bool) {
         // SAFETY: the frame and its actor are this worker's.
         unsafe {
             let slot = (*frame).actor;
             let actor = self.actor(slot);
             (*actor).frame = NONE;
             match (*frame).op {
+                OP_HANDLE if outcome.kind == Kind::Refused => self.counters.refused += 1,
                 OP_HANDLE => {
                     (*actor).handled = (*actor).handled.wrapping_add(1);
                     self.counters.handled += 1;
@@ -474,13 +513,17 @@ impl Worker {
             if (*actor).waiting > 0 {
                 self.push_ready(slot);
             }
-            if (*frame).op == OP_HANDLE && (*frame).request.kind() == Kind::Ask as u8 {
-                let rest = (*frame).buffer.cast::<u64>();
-                if !self.reply::<F>(&(*frame).request, &outcome, rest) {
-                    (*frame).outcome = outcome;
-                    (*frame).waiting = Waiting::Flush;
-                    self.push_flushing((*frame).index);
-                    return;
+            if (*frame).op == OP_HANDLE {
+                if (*frame).request.kind() == Kind::Ask as u8 {
+                    let rest = (*frame).buffer.cast::<u64>();
+                    if !self.reply::<F>(&(*frame).request, &outcome, rest) {
+                        (*frame).outcome = outcome;
+                        (*frame).waiting = Waiting::Flush;
+                        self.push_flushing((*frame).index);
+                        return;
+                    }
+                } else if outcome.kind == Kind::Refused {
+                    self.bury(&(*frame).request, began.then_some(self.request), KernelError::from_parts(outcome.code, outcome.detail));
                 }
             }
             self.free_frame((*frame).index);
@@ -488,7 +531,7 @@ impl Worker {
     }
 
     #[inline(always)]
-    fn free_frame(&mut self, index: u32) {
+    pub(crate) fn free_frame(&mut self, index: u32) {
         let frame = self.frame(index);
         // SAFETY: the frame is this worker's and nobody runs it.
         unsafe {
@@ -500,9 +543,39 @@ impl Worker {
         self.frames_used -= 1;
     }
 
-    /// Looks at the clock and wakes frames whose time has come.
+    /// Looks at the clock after a step, and wakes frames whose time has come.
     pub(crate) fn tick(&mut self) {
+        self.look();
+        self.wake_due();
+    }
+
+    /// Looks at the clock. Asks of default limit count from the last look, so where a step took long, those that were made in it
+    /// get that time back.
+    #[inline(always)]
+    pub(crate) fn look(&mut self) {
+        let before = self.now;
         self.now = self.clock();
+        if self.now.saturating_sub(before) > self.ask_limit >> 4 {
+            self.extend_asks(before);
+        }
+    }
+
+    #[cold]
+    fn extend_asks(&mut self, before: u64) {
+        for index in 0..self.frame_count {
+            let frame = self.frame(index);
+            // SAFETY: the frame is this worker's.
+            unsafe {
+                let asks = (*frame).in_use && matches!((*frame).waiting, Waiting::Reply | Waiting::Room);
+                if asks && (*frame).wake_at == before.saturating_add(self.ask_limit) {
+                    (*frame).wake_at = self.now.saturating_add(self.ask_limit);
+                }
+            }
+        }
+    }
+
+    /// Wakes frames whose time has come.
+    fn wake_due(&mut self) {
         if self.now < self.next_wake {
             return;
         }
@@ -511,10 +584,14 @@ impl Worker {
             let frame = self.frame(index);
             // SAFETY: the frame is this worker's.
             unsafe {
-                if !(*frame).in_use || !matches!((*frame).waiting, Waiting::Reply | Waiting::Time) {
+                if !(*frame).in_use || !matches!((*frame).waiting, Waiting::Reply | Waiting::Time | Waiting::Room) {
                     continue;
                 }
                 if (*frame).wake_at <= self.now {
+                    if (*frame).waiting == Waiting::Room {
+                        // `flush` wakes it: it is in that list.
+                        continue;
+                    }
                     (*frame).waiting = Waiting::Nothing;
                     (*frame).timed_out = true;
                     self.push_resumable(index);
@@ -531,9 +608,17 @@ impl Worker {
         self.idle_rounds = self.idle_rounds.wrapping_add(1);
         #[cfg(not(target_arch = "nvptx64"))]
         if self.idle_rounds & 255 == 0 {
-            // SAFETY: the hooks outlive the worker (contract of `init`).
-            unsafe { (self.hooks.idle)(self.hooks.data, self.index, self.idle_rounds, self.next_wake) }
             self.tick();
+            let mut wake = self.next_wake;
+            if core::mem::take(&mut self.blocked) || !self.flushing.is_empty() {
+                // It waits for room in a ring, and whoever makes room wakes nobody.
+                wake = wake.min(self.now.saturating_add(LOOK_FOR_ROOM_NS));
+            }
+            // SAFETY: the hooks outlive the worker (contract of `init`).
+            unsafe { (self.hooks.idle)(self.hooks.data, self.index, self.idle_rounds, wake) }
+            // Not `tick`: no step took this time.
+            self.now = self.clock();
+            self.wake_due();
         }
         #[cfg(target_arch = "nvptx64")]
         if self.idle_rounds & 255 == 0 {
@@ -567,7 +652,7 @@ impl Worker {
         self.resumable = list;
     }
 
-    fn push_flushing(&mut self, index: u32) {
+    pub(crate) fn push_flushing(&mut self, index: u32) {
         let mut list = self.flushing;
         self.push_frame(&mut list, index);
         self.flushing = list;
@@ -609,7 +694,7 @@ impl Worker {
             match (*frame).op {
                 OP_INITIALIZE => Op::Initialize,
                 OP_SHUTDOWN => Op::Shutdown,
-                _ => Op::Handle((*frame).request.tag),
+                _ => Op::Handle((*frame).request.tag()),
             }
         }
     }
