@@ -180,7 +180,7 @@ impl OpenFile {
         expected: &'static str,
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Result<T, Problem> {
-        let text = self.field(column).trim();
+        let text = self.field(column).trim_ascii();
         parse(text).ok_or_else(|| Problem::unexpected(COLUMNS[column as usize], expected, text))
     }
 }

@@ -76,8 +76,8 @@ pub struct EngineReport {
     pub messages: u64,
     /// How long that took.
     pub elapsed: Duration,
-    /// Nanoseconds from asking to taking the answer. With up to `window` asks under way and answers taken in order, most of
-    /// it is waiting in line.
+    /// Nanoseconds from asking a row's actors to having both answers. With up to `window` asks under way and answers taken in
+    /// order, most of it is waiting in line.
     pub ask_nanos: Histogram<u64>,
     /// How many actors were asked: customers and terminals.
     pub actors: u64,
