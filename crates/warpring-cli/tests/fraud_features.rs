@@ -61,6 +61,14 @@ fn the_output_is_the_same_for_any_number_of_workers() {
     assert!(std::fs::read_to_string(output).unwrap() == one.out, "other output into a file");
 }
 
+#[cfg(feature = "sim")]
+#[test]
+fn the_output_is_the_same_in_the_simulator() {
+    let scratch = Scratch::new();
+    let input = scratch.file("in.csv", transactions(300));
+    assert!(run(&["--input", &input, "--backend", "sim"]).out == run(&["--input", &input]).out);
+}
+
 #[test]
 fn files_in_time_order_are_one_stream() {
     let scratch = Scratch::new();
