@@ -3,7 +3,7 @@
 use core::fmt;
 
 /// The result of a handler.
-pub type Result<T> = core::result::Result<T, KernelError>;
+pub type Result<T, E = KernelError> = core::result::Result<T, E>;
 
 /// Why a handler, or an ask made by a handler, failed. Eight bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -163,3 +163,6 @@ impl Actor {
         lines
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -38,6 +38,11 @@ pub unsafe trait KernelLayout: GpuKernel + Sized + 'static {
 /// # Safety
 /// As for [`State`], except that the content of a `Resident` changes.
 #[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a field of a ring kernel",
+    label = "this is not plain data of the same layout on host and device",
+    note = "a kernel's fields are `Resident<T>` (what changes) or plain `T`, where `T` is a fixed-size integer, a float, `bool`, an array, `ActorId`, `Address<K>`, or your own struct or `#[repr(u8)]` enum of these with `#[derive(Clone, Copy, State)]`"
+)]
 pub unsafe trait KernelField {
     const FINGERPRINT: u64;
 }
@@ -174,7 +179,7 @@ pub struct ModuleTable {
 impl KindTable {
     /// The table of kernel `K`. For `export!`.
     #[doc(hidden)]
-    pub const fn new<K: KernelLayout>(
+    pub const fn new<K: Exported>(
         has_initialize: bool,
         has_shutdown: bool,
         handlers: &'static [(&'static str, &'static str, u16)],
@@ -253,9 +258,7 @@ pub const fn largest(least: usize, sizes: &[usize]) -> usize {
     most
 }
 
-/// Lines of a message of type `M`. For `export!`.
-#[doc(hidden)]
-pub const fn message_lines<M: RingMessage>() -> usize {
+const fn message_lines<M: RingMessage>() -> usize {
     const {
         assert!(
             M::SIZE <= MAX_PAYLOAD,
@@ -429,3 +432,215 @@ pub unsafe fn cancel_hook<A, B, Fut>(lane: &Lane, _hook: impl Fn(A, B) -> Fut) {
     unsafe { lane.future.cast::<Fut>().drop_in_place() }
 }
 
+/// Bytes of the future of `K`'s handler for `M`, or of a hook in that implementation. For `export!`, as are the three below:
+/// they ask only for `K: Handles<M>`, so that a kernel without the handler is one error, at the line that lists it.
+#[doc(hidden)]
+pub const fn bytes_of<K: Handles<M>, M: RingMessage>(op: Op) -> usize {
+    match op {
+        Op::Handle(_) => handler_bytes(&<K as RingKernelHandler<M, K::Reply>>::handle),
+        Op::Initialize => future_bytes(&<K as RingKernelHandler<M, K::Reply>>::initialize),
+        Op::Shutdown => future_bytes(&<K as RingKernelHandler<M, K::Reply>>::shutdown),
+    }
+}
+
+/// # Safety
+/// As for [`Module::begin`], for an actor of type `K`.
+#[doc(hidden)]
+#[inline(always)]
+pub unsafe fn begin_op<K: Handles<M>, M: RingMessage>(op: Op, lane: &Lane, request: Lines, lines: u8) -> Poll<Outcome> {
+    // SAFETY: contract.
+    unsafe {
+        match op {
+            Op::Handle(_) => begin_handle::<K, M, K::Reply>(lane, request, lines),
+            Op::Initialize => begin_hook(lane, <K as RingKernelHandler<M, K::Reply>>::initialize),
+            Op::Shutdown => begin_hook(lane, <K as RingKernelHandler<M, K::Reply>>::shutdown),
+        }
+    }
+}
+
+/// # Safety
+/// As for [`Module::resume`], for an actor of type `K`.
+#[doc(hidden)]
+#[inline(always)]
+pub unsafe fn resume_op<K: Handles<M>, M: RingMessage>(op: Op, lane: &Lane) -> Poll<Outcome> {
+    // SAFETY: contract.
+    unsafe {
+        match op {
+            Op::Handle(_) => resume_handle(lane, <K as RingKernelHandler<M, K::Reply>>::handle),
+            Op::Initialize => resume_hook(lane, <K as RingKernelHandler<M, K::Reply>>::initialize),
+            Op::Shutdown => resume_hook(lane, <K as RingKernelHandler<M, K::Reply>>::shutdown),
+        }
+    }
+}
+
+/// # Safety
+/// As for [`Module::cancel`], for an actor of type `K`.
+#[doc(hidden)]
+#[inline(always)]
+pub unsafe fn cancel_op<K: Handles<M>, M: RingMessage>(op: Op, lane: &Lane) {
+    // SAFETY: contract.
+    unsafe {
+        match op {
+            Op::Handle(_) => cancel_handle(lane, <K as RingKernelHandler<M, K::Reply>>::handle),
+            Op::Initialize => cancel_hook(lane, <K as RingKernelHandler<M, K::Reply>>::initialize),
+            Op::Shutdown => cancel_hook(lane, <K as RingKernelHandler<M, K::Reply>>::shutdown),
+        }
+    }
+}
+
+/// Hash over a handler's number, request and reply. For `export!`.
+#[doc(hidden)]
+pub const fn handler_print<K: Handles<M>, M: RingMessage>() -> u64 {
+    layout::mix(layout::mix(layout::mix(layout::EMPTY, K::TAG as u64), M::FINGERPRINT), <K::Reply as RingMessage>::FINGERPRINT)
+}
+
+/// Lines of a handler's request or reply, whichever has more. For `export!`.
+#[doc(hidden)]
+pub const fn handler_lines<K: Handles<M>, M: RingMessage>() -> usize {
+    layout::max(message_lines::<M>(), message_lines::<K::Reply>())
+}
+
+/// Hash over a kernel. For `export!`.
+#[doc(hidden)]
+pub const fn kernel_print<K: Exported>() -> u64 {
+    layout::mix(K::FINGERPRINT, K::KIND as u64)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use core::cell::Cell;
+    use core::future::poll_fn;
+    use core::ptr;
+    use std::boxed::Box;
+    use std::rc::Rc;
+    use std::thread_local;
+
+    use super::*;
+    use crate::handler::KernelMode;
+    use crate::team::Solo;
+
+    thread_local! {
+        /// Lives in every suspended future of `Pauses`: the count says how many there are.
+        static HELD: Rc<()> = Rc::new(());
+        static SHUT: Cell<bool> = const { Cell::new(false) };
+    }
+
+    #[derive(Debug)]
+    struct Pauses {
+        add: u32,
+    }
+
+    impl GpuKernel for Pauses {
+        fn metadata(&self) -> &KernelMetadata {
+            &Self::METADATA
+        }
+    }
+    // SAFETY: the only field is a number.
+    unsafe impl KernelLayout for Pauses {
+        const FINGERPRINT: u64 = 1;
+        const METADATA: KernelMetadata = KernelMetadata {
+            id: "test/pauses",
+            domain: "test",
+            mode: KernelMode::Ring,
+            description: "",
+            version: 1,
+            requires_gpu_native: false,
+        };
+    }
+    impl Exported for Pauses {
+        const KIND: u16 = 0;
+        fn module() -> &'static ModuleTable {
+            unreachable!("no test asks")
+        }
+    }
+    impl Handles<u32> for Pauses {
+        type Reply = u32;
+        const TAG: u16 = 0;
+    }
+
+    impl RingKernelHandler<u32, u32> for Pauses {
+        async fn handle(&self, _: &mut RingContext<'_>, n: u32) -> Result<u32> {
+            let held = HELD.with(Rc::clone);
+            let mut polls = 0;
+            poll_fn(|_| {
+                polls += 1;
+                if polls == 3 { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+            drop(held);
+            Ok(n + self.add)
+        }
+        async fn shutdown(&self, _: &mut RingContext<'_>) -> Result<()> {
+            SHUT.set(true);
+            Err(KernelError::rejected(self.add))
+        }
+    }
+
+    /// A lane for `Pauses`, with room for its futures.
+    fn with_lane<R>(f: impl FnOnce(&Lane) -> R) -> R {
+        let bytes = largest(0, &[bytes_of::<Pauses, u32>(Op::Handle(0)), bytes_of::<Pauses, u32>(Op::Shutdown)]);
+        let mut room = std::vec![0u128; bytes.div_ceil(16)];
+        let actor = Box::new(Pauses { add: 7 });
+        let mut ctx = RingContext::new(ptr::null_mut(), ptr::null_mut(), Solo.into());
+        f(&Lane {
+            state: (&raw const *actor).cast(),
+            ctx: &raw mut ctx,
+            future: room.as_mut_ptr().cast(),
+            rest: ptr::null_mut(),
+        })
+    }
+
+    fn held() -> usize {
+        HELD.with(Rc::strong_count) - 1
+    }
+
+    #[test]
+    fn a_handler_is_suspended_resumed_and_dropped() {
+        let line = Line::default();
+        with_lane(|lane| {
+            // SAFETY: the lane is free; the line holds the message 0; each resume follows a `Pending`.
+            unsafe {
+                assert!(begin_op::<Pauses, u32>(Op::Handle(0), lane, Lines::flat(&line), 1).is_pending());
+                assert_eq!(held(), 1);
+                assert!(resume_op::<Pauses, u32>(Op::Handle(0), lane).is_pending());
+                let Poll::Ready(outcome) = resume_op::<Pauses, u32>(Op::Handle(0), lane) else { panic!("it ends at the third poll") };
+                assert_eq!((outcome.kind, outcome.first[0]), (message::Kind::Reply, 7));
+                assert_eq!(held(), 0);
+            }
+        });
+    }
+
+    #[test]
+    fn a_cancelled_handler_is_dropped() {
+        let line = Line::default();
+        with_lane(|lane| {
+            // SAFETY: as above; nothing runs it after the cancel.
+            unsafe {
+                assert!(begin_op::<Pauses, u32>(Op::Handle(0), lane, Lines::flat(&line), 1).is_pending());
+                assert_eq!(held(), 1);
+                cancel_op::<Pauses, u32>(Op::Handle(0), lane);
+                assert_eq!(held(), 0);
+            }
+        });
+    }
+
+    #[test]
+    fn a_hook_runs_and_its_error_is_the_outcome() {
+        with_lane(|lane| {
+            let line = Line::default();
+            // SAFETY: the lane is free.
+            let ended = unsafe { begin_op::<Pauses, u32>(Op::Shutdown, lane, Lines::flat(&line), 1) };
+            let Poll::Ready(outcome) = ended else { panic!("it does not wait") };
+            assert!(SHUT.get());
+            assert_eq!((outcome.kind, outcome.code, outcome.detail), (message::Kind::Failed, 1, 7));
+        });
+    }
+
+    #[test]
+    fn only_hooks_that_are_written_have_a_size() {
+        assert_eq!(bytes_of::<Pauses, u32>(Op::Initialize), 0);
+        assert!(bytes_of::<Pauses, u32>(Op::Shutdown) > 0);
+        assert_eq!(written(&[0, 8, 0, 8]), (2, 1));
+        assert_eq!(written(&[0, 0]), (0, usize::MAX));
+    }
+}

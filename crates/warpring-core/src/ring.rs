@@ -380,6 +380,11 @@ impl Consumer {
         urgent.then_some(count)
     }
 
+    /// Messages from the next one on are looked at once more.
+    pub(crate) fn rescan(&mut self) {
+        self.scanned = self.head;
+    }
+
     /// Everything before this position has been taken.
     pub fn position(&self) -> u32 {
         self.head
@@ -452,6 +457,12 @@ mod shared {
             Self { ring, tail: AtomicU64::new(0), credit: AtomicU32::new(0) }
         }
 
+        /// A producer of a ring through which `start` lines have gone.
+        #[cfg(all(test, not(loom)))]
+        pub(super) fn starting_at(ring: RingMemory, start: u32) -> Self {
+            Self { ring, tail: AtomicU64::new(u64::from(start)), credit: AtomicU32::new(start) }
+        }
+
         /// Puts a message in; `Ok(false)` when there is no room for it.
         ///
         /// # Errors
@@ -505,3 +516,6 @@ mod shared {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -221,6 +221,24 @@ mod imp {
     }
 }
 
+/// Keeps the compiler from moving a load before a store: the sender's side of the barrier for those who go to sleep, who execute
+/// the processor's barrier for both sides. Nobody sleeps on the device, and LLVM has no such fence for it.
+#[inline(always)]
+pub fn light_barrier() {
+    #[cfg(not(target_arch = "nvptx64"))]
+    core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::SeqCst);
+}
+
+/// The device's nanosecond counter. Here because this is the one file with `asm!`.
+#[cfg(target_arch = "nvptx64")]
+#[inline(always)]
+pub(crate) fn global_timer() -> u64 {
+    let now: u64;
+    // SAFETY: reads a special register.
+    unsafe { core::arch::asm!("mov.u64 {0}, %globaltimer;", out(reg64) now) }
+    now
+}
+
 /// `Word32`: a word that one thread writes and others read, through scoped loads and stores. `Data<T>`: content that such a
 /// word publishes; plain memory, read and written under the protocol of the structure that holds it.
 pub use imp::{Data, Word32};

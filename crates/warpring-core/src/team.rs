@@ -126,18 +126,22 @@ macro_rules! with_team {
 }
 pub(crate) use with_team;
 
+#[cfg(not(target_arch = "nvptx64"))]
 impl From<Solo> for AnyTeam {
     #[inline(always)]
     fn from(_: Solo) -> Self {
-        #[cfg(target_arch = "nvptx64")]
-        {
-            Self { nv: nv::NvWarp::current() }
-        }
-        #[cfg(not(target_arch = "nvptx64"))]
         Self {
             #[cfg(feature = "sim")]
             sim: None,
         }
+    }
+}
+
+#[cfg(target_arch = "nvptx64")]
+impl From<nv::NvWarp> for AnyTeam {
+    #[inline(always)]
+    fn from(nv: nv::NvWarp) -> Self {
+        Self { nv }
     }
 }
 

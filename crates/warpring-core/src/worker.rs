@@ -28,6 +28,9 @@ pub const MAX_PORTS: usize = 32;
 const LOCAL_BUDGET: u32 = 32;
 /// Messages looked over for priority at once.
 const SCAN: u32 = 16;
+/// An idle worker that waits for room in a ring looks again after this time.
+#[cfg(not(target_arch = "nvptx64"))]
+const LOOK_FOR_ROOM_NS: u64 = 50_000;
 /// Steps between two looks at the clock while busy; a power of two.
 const TICK_STEPS: u32 = 64;
 
@@ -68,7 +71,8 @@ pub struct Hooks {
     pub data: *const (),
     /// Nanoseconds since the runtime was built.
     pub now: unsafe fn(*const ()) -> u64,
-    /// Nothing to do, for the `n`th time in a row on this worker: spin, or sleep until something comes.
+    /// Nothing to do, for the `n`th time in a row on this worker: spin, or sleep until something comes, but not beyond
+    /// `next_wake`.
     pub idle: unsafe fn(*const (), worker: u32, rounds: u32, next_wake: u64),
     /// A worker sleeps and has a message.
     pub wake_worker: unsafe fn(*const (), worker: u32),
@@ -119,6 +123,8 @@ pub struct Worker {
     pub(crate) flushing: List,
     pub(crate) local_run: u32,
     pub(crate) idle_rounds: u32,
+    /// A message could not be refused yet, because the reply ring was full.
+    pub(crate) blocked: bool,
 
     pub(crate) actors: *mut Actor,
     pub(crate) actor_capacity: u32,
@@ -259,6 +265,7 @@ impl Worker {
                 flushing: List::EMPTY,
                 local_run: 0,
                 idle_rounds: 0,
+                blocked: false,
                 actors: memory.actors,
                 actor_capacity: memory.actor_capacity,
                 actors_used: 0,
@@ -357,24 +364,25 @@ impl Worker {
         if self.steps & (TICK_STEPS - 1) == 0 {
             self.tick();
         }
-        if self.local_run < LOCAL_BUDGET {
+        let local = self.local_run < LOCAL_BUDGET;
+        if local {
             self.local_run += 1;
             if let Some(step) = self.next_local() {
                 return step;
             }
         }
-        self.local_run = 0;
         self.take_replies::<F>();
         if !self.flushing.is_empty() {
             self.flush::<F>();
         }
-        if let Some(step) = self.next_local() {
+        if local && let Some(step) = self.next_local() {
             return step;
         }
-        if self.life.busy() {
-            return self.live::<F>();
-        }
-        self.take_request::<F>()
+        // Only here: replies that keep coming use up the budget too, so they cannot keep requests out.
+        self.local_run = 0;
+        let step = if self.life.busy() { self.live::<F>() } else { self.take_request::<F>() };
+        // With the budget spent there may be local work that was not looked at.
+        if !local && matches!(step, Step::Idle) { Step::Again } else { step }
     }
 
     /// A suspended frame that can go on, or an actor that has mail.
@@ -531,8 +539,13 @@ impl Worker {
         self.idle_rounds = self.idle_rounds.wrapping_add(1);
         #[cfg(not(target_arch = "nvptx64"))]
         if self.idle_rounds & 255 == 0 {
+            let mut wake = self.next_wake;
+            if core::mem::take(&mut self.blocked) || !self.flushing.is_empty() {
+                // It waits for room in a ring, and whoever makes room wakes nobody.
+                wake = wake.min(self.now.saturating_add(LOOK_FOR_ROOM_NS));
+            }
             // SAFETY: the hooks outlive the worker (contract of `init`).
-            unsafe { (self.hooks.idle)(self.hooks.data, self.index, self.idle_rounds, self.next_wake) }
+            unsafe { (self.hooks.idle)(self.hooks.data, self.index, self.idle_rounds, wake) }
             self.tick();
         }
         #[cfg(target_arch = "nvptx64")]

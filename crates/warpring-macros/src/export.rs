@@ -188,9 +188,8 @@ pub(crate) fn expand(module: &Module) -> TokenStream {
 
 fn add_kernel(parts: &mut Parts, core: &TokenStream, kind: u16, kernel: &Kernel, tag: &mut u16) {
     let ty = &kernel.ty;
-    let name = spell(ty);
     let span = ty.span();
-    parts.prints.push(quote_spanned!(span=> <#ty as #core::module::KernelLayout>::FINGERPRINT));
+    parts.prints.push(quote_spanned!(span=> #core::module::kernel_print::<#ty>()));
     parts.items.push(quote_spanned! {span=>
         #[automatically_derived]
         impl #core::module::Exported for #ty {
@@ -205,7 +204,6 @@ fn add_kernel(parts: &mut Parts, core: &TokenStream, kind: u16, kernel: &Kernel,
     let mut rows = Vec::new();
     for Handler { message, reply } in &kernel.handlers {
         let span = message.span();
-        let handle = function(core, ty, message, reply, "handle");
         let number = *tag;
         *tag += 1;
         rows.push(quote!((::core::stringify!(#message), ::core::stringify!(#reply), #number)));
@@ -216,66 +214,75 @@ fn add_kernel(parts: &mut Parts, core: &TokenStream, kind: u16, kernel: &Kernel,
                 const TAG: u16 = #number;
             }
         });
-        parts.futures.push(quote!(#core::module::handler_bytes(&#handle)));
-        parts.lines.push(quote_spanned!(span=> #core::module::message_lines::<#message>()));
-        parts.lines.push(quote_spanned!(reply.span()=> #core::module::message_lines::<#reply>()));
-        parts.prints.push(quote_spanned!(span=> <#message as #core::RingMessage>::FINGERPRINT));
-        parts.prints.push(quote_spanned!(reply.span()=> <#reply as #core::RingMessage>::FINGERPRINT));
-        let op = quote!((#kind, #core::module::Op::Handle(#number)));
-        parts.begin.push(quote! {
-            #op => ::core::option::Option::Some(unsafe { #core::module::begin_handle::<#ty, #message, #reply>(lane, request, lines) }),
-        });
-        parts.resume.push(quote!(#op => unsafe { #core::module::resume_handle(lane, #handle) },));
-        parts.cancel.push(quote!(#op => unsafe { #core::module::cancel_handle(lane, #handle) },));
+        let op = quote!(#core::module::Op::Handle(#number));
+        parts.futures.push(quote_spanned!(span=> #core::module::bytes_of::<#ty, #message>(#op)));
+        parts.lines.push(quote_spanned!(span=> #core::module::handler_lines::<#ty, #message>()));
+        parts.prints.push(quote_spanned!(span=> #core::module::handler_print::<#ty, #message>()));
+        let (begin, resume, cancel) = calls(core, ty, message, &op);
+        parts.begin.push(quote!((#kind, #op) => ::core::option::Option::Some(#begin),));
+        parts.resume.push(quote!((#kind, #op) => #resume,));
+        parts.cancel.push(quote!((#kind, #op) => #cancel,));
     }
 
-    let hooks = [("initialize", "Initialize", "initialized"), ("shutdown", "Shutdown", "shut down")];
-    let written = hooks.map(|(hook, op, done)| {
-        let constant = format_ident!("__{}_{}", hook.to_uppercase(), kind);
-        let op = format_ident!("{op}");
-        let op = quote!((#kind, #core::module::Op::#op));
-        let futures: Vec<_> = kernel.handlers.iter().map(|handler| function(core, ty, &handler.message, &handler.reply, hook)).collect();
-        let index = 0..futures.len();
-        let (resume_index, cancel_index) = (index.clone(), index.clone());
-        parts.futures.extend(futures.iter().map(|future| quote!(#core::module::future_bytes(&#future))));
-        let message = format!(
-            "{name}: `{hook}` is written in two implementations of RingKernelHandler; an actor is {done} once, so keep it in one"
-        );
-        parts.items.push(quote! {
-            /// How many implementations have the hook, and the number of the first.
-            const #constant: (usize, usize) = #core::module::written(&[#(#core::module::future_bytes(&#futures)),*]);
-        });
-        parts.items.push(quote_spanned! {span=>
-            const _: () = if #constant.0 > 1 {
-                ::core::panic!(#message)
-            };
-        });
-        parts.begin.push(quote! {
-            #op => match #constant.1 {
-                #(#index => ::core::option::Option::Some(unsafe { #core::module::begin_hook(lane, #futures) }),)*
-                _ => ::core::option::Option::None,
-            },
-        });
-        parts.resume.push(quote! {
-            #op => match #constant.1 {
-                #(#resume_index => unsafe { #core::module::resume_hook(lane, #futures) },)*
-                _ => #core::module::not_begun(),
-            },
-        });
-        parts.cancel.push(quote! {
-            #op => match #constant.1 {
-                #(#cancel_index => unsafe { #core::module::cancel_hook(lane, #futures) },)*
-                _ => {}
-            },
-        });
-        quote!(#constant.0 > 0)
-    });
-    let [initialize, shutdown] = written;
-    parts.kinds.push(quote!(#core::module::KindTable::new::<#ty>(#initialize, #shutdown, &[#(#rows),*])));
+    let initialize = add_hook(parts, core, kind, kernel, Hook { name: "initialize", op: "Initialize", done: "initialized" });
+    let shutdown = add_hook(parts, core, kind, kernel, Hook { name: "shutdown", op: "Shutdown", done: "shut down" });
+    parts.kinds.push(quote_spanned!(span=> #core::module::KindTable::new::<#ty>(#initialize, #shutdown, &[#(#rows),*])));
 }
 
-/// The function item of a handler or hook, of which only the type of its future is of interest.
-fn function(core: &TokenStream, kernel: &Type, message: &Type, reply: &Type, name: &str) -> TokenStream {
-    let name = format_ident!("{name}");
-    quote_spanned!(message.span()=> <#kernel as #core::RingKernelHandler<#message, #reply>>::#name)
+struct Hook {
+    name: &'static str,
+    op: &'static str,
+    done: &'static str,
+}
+
+/// The arms of a hook, and whether anybody wrote it. Which implementation has it is known only after types are, so each arm
+/// chooses by a constant.
+fn add_hook(parts: &mut Parts, core: &TokenStream, kind: u16, kernel: &Kernel, hook: Hook) -> TokenStream {
+    let ty = &kernel.ty;
+    let constant = format_ident!("__{}_{}", hook.name.to_uppercase(), kind);
+    let op = format_ident!("{}", hook.op);
+    let op = quote!(#core::module::Op::#op);
+    let bytes: Vec<_> = kernel
+        .handlers
+        .iter()
+        .map(|Handler { message, .. }| quote_spanned!(message.span()=> #core::module::bytes_of::<#ty, #message>(#op)))
+        .collect();
+    let message = format!(
+        "{}: `{}` is written in two implementations of RingKernelHandler; an actor is {} once, so keep it in one",
+        spell(ty),
+        hook.name,
+        hook.done
+    );
+    let twice = quote_spanned! {ty.span()=>
+        const _: () = if #constant.0 > 1 {
+            ::core::panic!(#message)
+        };
+    };
+    // How many implementations have the hook, and the number of the first.
+    parts.items.push(quote! {
+        const #constant: (usize, usize) = #core::module::written(&[#(#bytes),*]);
+        #twice
+    });
+    parts.futures.extend(bytes);
+    let (mut begin, mut resume, mut cancel) = (Vec::new(), Vec::new(), Vec::new());
+    for (i, handler) in kernel.handlers.iter().enumerate() {
+        let (begins, resumes, cancels) = calls(core, ty, &handler.message, &op);
+        begin.push(quote!(#i => ::core::option::Option::Some(#begins),));
+        resume.push(quote!(#i => #resumes,));
+        cancel.push(quote!(#i => #cancels,));
+    }
+    parts.begin.push(quote!((#kind, #op) => match #constant.1 { #(#begin)* _ => ::core::option::Option::None },));
+    parts.resume.push(quote!((#kind, #op) => match #constant.1 { #(#resume)* _ => #core::module::not_begun() },));
+    parts.cancel.push(quote!((#kind, #op) => match #constant.1 { #(#cancel)* _ => {} },));
+    quote!(#constant.0 > 0)
+}
+
+/// The calls that begin, resume and cancel one function of one implementation.
+fn calls(core: &TokenStream, kernel: &Type, message: &Type, op: &TokenStream) -> (TokenStream, TokenStream, TokenStream) {
+    let which = quote_spanned!(message.span()=> ::<#kernel, #message>);
+    (
+        quote!(unsafe { #core::module::begin_op #which (#op, lane, request, lines) }),
+        quote!(unsafe { #core::module::resume_op #which (#op, lane) }),
+        quote!(unsafe { #core::module::cancel_op #which (#op, lane) }),
+    )
 }

@@ -43,7 +43,7 @@ impl Holder {
 pub(crate) fn spell(tokens: &impl ToTokens) -> String {
     let mut text = tokens.to_token_stream().to_string();
     for (from, to) in
-        [(" :: ", "::"), (":: ", "::"), (" ::", "::"), (" < ", "<"), (" <", "<"), ("< ", "<"), (" >", ">"), (" ;", ";"), (" ,", ","), ("& ", "&")]
+        [(" :: ", "::"), (":: ", "::"), (" ::", "::"), (" < ", "<"), (" <", "<"), ("< ", "<"), (" >", ">"), (" ;", ";"), (" ,", ","), ("& ", "&"), ("* const", "*const"), ("* mut", "*mut")]
     {
         text = text.replace(from, to);
     }

@@ -10,7 +10,12 @@ use crate::plain::{self, Holder, Repr};
 
 pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
     let core = path::of_derive(&input.attrs, "ring_message")?;
-    plain::check_generics(&input.generics, "RingMessage")?;
+    let generics = plain::check_generics(&input.generics, "RingMessage");
+    if let Data::Struct(data) = &input.data {
+        plain::collect(generics.err().into_iter().chain(plain::check_fields(&data.fields, Holder::Message).err()))?;
+    } else {
+        generics?;
+    }
     match &input.data {
         Data::Struct(data) => of_struct(input, data, &core),
         Data::Enum(data) => {
@@ -25,7 +30,6 @@ pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
 }
 
 fn of_struct(input: &DeriveInput, data: &DataStruct, core: &TokenStream) -> syn::Result<TokenStream> {
-    plain::check_fields(&data.fields, Holder::Message)?;
     if let Some(packed) = Repr::of(&input.attrs)?.packed {
         return Err(Error::new(packed, "a ring message is encoded field by field, whatever its own layout: remove `packed`"));
     }
@@ -49,14 +53,14 @@ fn of_struct(input: &DeriveInput, data: &DataStruct, core: &TokenStream) -> syn:
     };
     let too_large = input.generics.params.is_empty().then(|| {
         quote_spanned! {name.span()=>
-            const _: () = if <#name as #core::RingMessage>::SIZE > #core::message::MAX_PAYLOAD {
+            const _: () = if #core::message::field_offset(__WARPRING_FIELDS, #count) > #core::message::MAX_PAYLOAD {
                 ::core::panic!("a ring message holds at most 424 bytes: send it in parts, or keep it in resident state and send an index")
             };
         }
     });
     let at: Vec<_> = (0..count).map(|i| quote!(const { #core::message::field_offset(#fields, #i) })).collect();
     let end: Vec<_> =
-        (0..count).map(|i| { let message = &message[i]; quote!(const { #core::message::field_offset(#fields, #i) + #message::SIZE }) }).collect();
+        message.iter().enumerate().map(|(i, message)| quote!(const { #core::message::field_offset(#fields, #i) + #message::SIZE })).collect();
     Ok(quote! {
         const _: () = {
             #fields_const

@@ -16,8 +16,7 @@ pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
     let parts = match &input.data {
         Data::Struct(data) => {
             plain::check_fields(&data.fields, Holder::State)?;
-            let fields = fields_fingerprint(&data.fields, &core, |ty| quote_spanned!(ty.span()=> <#ty as #core::State>::FINGERPRINT));
-            fields
+            fields_fingerprint(&data.fields, &core, |ty| quote_spanned!(ty.span()=> <#ty as #core::State>::FINGERPRINT))
         }
         Data::Enum(data) => {
             let (integer, variants) = plain::plain_enum(input, data, Holder::State)?;

@@ -6,14 +6,11 @@
 //! the kernel does not offer it, sleeps are short instead (see [`longest_sleep`]), so a missed flag costs a millisecond.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{Ordering, compiler_fence, fence};
+use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
-/// Sender's side, between the message and the flag: keeps the compiler from swapping them.
-#[inline(always)]
-pub(crate) fn light() {
-    compiler_fence(Ordering::SeqCst);
-}
+/// Sender's side, between the message and the flag.
+pub(crate) use warpring_core::scoped::light_barrier as light;
 
 /// Sleeper's side, between the flag and the last look.
 pub(crate) fn heavy() {

@@ -5,7 +5,7 @@ use crate::address::ActorId;
 use crate::error::KernelError;
 use crate::frame::{Frame, NONE, OP_HANDLE, Outcome, Waiting};
 use crate::mailbox::Status;
-use crate::message::{FROM_HOST, HIGH_PRIORITY, Header, Kind, Parcel, WAKE, deadline_passed};
+use crate::message::{FROM_HOST, HIGH_PRIORITY, Header, Kind, Parcel, deadline_passed};
 use crate::ring::{Consumer, Lines, publish_cell};
 use crate::scoped::{Device, Scope};
 use crate::team::Fabric;
@@ -130,6 +130,8 @@ impl Worker {
                 // SAFETY: as above.
                 let header = unsafe { lines.header() };
                 if header.kind() == Kind::Control as u8 || !self.deliver::<F>(&header, lines) {
+                    // The rest has to be looked at again, or its priority would be lost.
+                    ring.rescan();
                     break;
                 }
                 ring.advance(header.lines);
@@ -152,6 +154,7 @@ impl Worker {
             }
         }
         if !self.deliver::<F>(&header, lines) {
+            self.blocked = true;
             return None;
         }
         ring.advance(header.lines);
@@ -252,9 +255,9 @@ impl Worker {
             unsafe {
                 publish_cell::<F::Host>(self.cells.add(cell as usize * self.cell_lines as usize), request.sender, &header, parcel);
                 // SYNC: sleep: whoever goes to sleep on the cell executes the barrier for both sides.
-                core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::SeqCst);
+                crate::scoped::light_barrier();
                 #[cfg(not(target_arch = "nvptx64"))]
-                if request.kind & WAKE != 0 || (*self.cell_parked.add(cell as usize)).relaxed::<F::Host>() != 0 {
+                if request.kind & crate::message::WAKE != 0 || (*self.cell_parked.add(cell as usize)).relaxed::<F::Host>() != 0 {
                     (self.hooks.wake_cell)(self.hooks.data, cell);
                 }
             }
@@ -279,7 +282,7 @@ impl Worker {
             return false;
         }
         // SYNC: sleep, as above.
-        core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::SeqCst);
+        crate::scoped::light_barrier();
         // SAFETY: the word outlives the worker.
         let parked = unsafe { (*peer.parked).relaxed::<F::Mesh>() } != 0;
         self.wake_peer(worker, parked);
@@ -340,7 +343,7 @@ impl Worker {
             }
             self.counters.sent += 1;
             // SYNC: sleep: the other worker executes the barrier for both before it sleeps.
-            core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::SeqCst);
+            crate::scoped::light_barrier();
             // SAFETY: the word outlives the worker.
             let parked = unsafe { (*peer.parked).relaxed::<F::Mesh>() } != 0;
             self.wake_peer(worker, parked);

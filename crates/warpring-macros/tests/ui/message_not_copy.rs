@@ -1,0 +1,8 @@
+use warpring::prelude::*;
+
+#[derive(Clone, RingMessage)]
+struct Deposit {
+    cents: i64,
+}
+
+fn main() {}

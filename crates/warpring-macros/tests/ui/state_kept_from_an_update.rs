@@ -1,0 +1,22 @@
+use warpring::prelude::*;
+
+#[derive(Debug, RingKernel)]
+#[ring_kernel(id = "bank/account")]
+struct Account {
+    limit: i64,
+    balance: Resident<i64>,
+}
+
+impl RingKernelHandler<i64, u32> for Account {
+    async fn handle(&self, ctx: &mut RingContext<'_>, add: i64) -> Result<u32> {
+        let mut kept = None;
+        ctx.update(&self.balance, |balance| kept = Some(balance));
+        ctx.yield_now().await;
+        *kept.unwrap() += add;
+        Ok(0)
+    }
+}
+
+warpring::export! { Account { i64 => u32 } }
+
+fn main() {}
