@@ -28,15 +28,15 @@ where
             team.lead(|| (*worker).prepared = true);
         }
         loop {
-            let (frame, poll) = match team.lead(|| (*worker).next::<F>()) {
+            let (frame, poll, taken) = match team.lead(|| (*worker).next::<F>()) {
                 Step::Begin { frame, request, lines } => {
                     let lane = Worker::lane(worker, frame, team.rank());
                     let poll = M::begin((*frame).kind, Worker::op(frame), &lane, request, lines);
-                    (frame, poll.unwrap_or(Poll::Ready(Outcome::refused(KernelError::Malformed))))
+                    (frame, poll.unwrap_or(Poll::Ready(Outcome::refused(KernelError::Malformed))), Some(request))
                 }
                 Step::Resume { frame } => {
                     let lane = Worker::lane(worker, frame, team.rank());
-                    (frame, M::resume((*frame).kind, Worker::op(frame), &lane))
+                    (frame, M::resume((*frame).kind, Worker::op(frame), &lane), None)
                 }
                 Step::Again => continue,
                 Step::Idle => {
@@ -58,7 +58,7 @@ where
                 Poll::Ready(outcome) => Some(outcome),
                 Poll::Pending => None,
             };
-            team.lead(|| (*worker).settle::<F>(frame, ended));
+            team.lead(|| (*worker).settle::<F>(frame, ended, taken));
         }
     }
 }

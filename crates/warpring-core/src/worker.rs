@@ -15,8 +15,8 @@ use crate::context::RingContext;
 use crate::error::KernelError;
 use crate::frame::{Frame, NONE, OP_HANDLE, OP_INITIALIZE, OP_SHUTDOWN, Outcome, Waiting};
 use crate::layout;
-use crate::mailbox::{Actor, Nodes};
-use crate::message::{Header, Kind};
+use crate::mailbox::{Actor, Nodes, Status};
+use crate::message::{Header, Kind, deadline_passed};
 use crate::module::{Lane, ModuleTable, Op};
 use crate::ring::{Consumer, Line, Lines, Producer};
 use crate::scoped::Word32;
@@ -78,7 +78,8 @@ pub struct Hooks {
     pub wake_worker: unsafe fn(*const (), worker: u32),
     /// Somebody sleeps who waits for the reply in this cell.
     pub wake_cell: unsafe fn(*const (), cell: u32),
-    /// A message that wanted no reply was not handled.
+    /// A message that wanted no reply was not handled to its end. `header.lines` is 0 if a handler had taken it: then its payload
+    /// is gone, and the lines hold nothing.
     pub dead_letter: unsafe fn(*const (), worker: u32, header: &Header, message: Lines, reason: KernelError),
 }
 
@@ -367,7 +368,7 @@ impl Worker {
         let local = self.local_run < LOCAL_BUDGET;
         if local {
             self.local_run += 1;
-            if let Some(step) = self.next_local() {
+            if let Some(step) = self.next_local::<F>() {
                 return step;
             }
         }
@@ -375,7 +376,7 @@ impl Worker {
         if !self.flushing.is_empty() {
             self.flush::<F>();
         }
-        if local && let Some(step) = self.next_local() {
+        if local && let Some(step) = self.next_local::<F>() {
             return step;
         }
         // Only here: replies that keep coming use up the budget too, so they cannot keep requests out.
@@ -387,7 +388,7 @@ impl Worker {
 
     /// A suspended frame that can go on, or an actor that has mail.
     #[inline(always)]
-    fn next_local(&mut self) -> Option<Step> {
+    fn next_local<F: Fabric>(&mut self) -> Option<Step> {
         if let Some(frame) = self.pop_frame_resumable() {
             return Some(self.resume(frame));
         }
@@ -402,8 +403,24 @@ impl Worker {
             (*actor).ready = false;
             let request = (*actor).pop(&mut self.nodes)?;
             let header = request.header();
+            if (*actor).status != Status::Running || deadline_passed(header.deadline, self.now) {
+                return Some(self.turn_away::<F>(slot, header, request));
+            }
             Some(self.begin(slot, OP_HANDLE, header, request))
         }
+    }
+
+    /// Refuses a message that was accepted into a mailbox and may not be handled any more. It takes a frame as a handler would,
+    /// which keeps the refusal until there is room for it. There is a free frame.
+    #[cold]
+    fn turn_away<F: Fabric>(&mut self, slot: u32, header: Header, request: Lines) -> Step {
+        // SAFETY: the slot is this worker's.
+        let running = unsafe { (*self.actor(slot)).status == Status::Running };
+        let error = if running { KernelError::Deadline } else { KernelError::Stopped };
+        if let Step::Begin { frame, .. } = self.begin(slot, OP_HANDLE, header, request) {
+            self.settle::<F>(frame, Some(Outcome::refused(error)), Some(request));
+        }
+        Step::Again
     }
 
     #[inline(always)]
@@ -437,13 +454,13 @@ impl Worker {
         Step::Begin { frame, request, lines: header.lines }
     }
 
-    /// Books the result of a step on a frame.
+    /// Books the result of a step on a frame. `request` is the message, if the step began with it: its lines are still there.
     #[inline(always)]
-    pub(crate) fn settle<F: Fabric>(&mut self, frame: *mut Frame, ended: Option<Outcome>) {
+    pub(crate) fn settle<F: Fabric>(&mut self, frame: *mut Frame, ended: Option<Outcome>, request: Option<Lines>) {
         self.current = NONE;
         self.idle_rounds = 0;
         match ended {
-            Some(outcome) => self.complete::<F>(frame, outcome),
+            Some(outcome) => self.complete::<F>(frame, outcome, request),
             None => self.suspend(frame),
         }
     }
@@ -465,13 +482,14 @@ impl Worker {
 
     /// A handler or hook ended: reply, free the actor, free the frame.
     #[inline(always)]
-    fn complete<F: Fabric>(&mut self, frame: *mut Frame, outcome: Outcome) {
+    fn complete<F: Fabric>(&mut self, frame: *mut Frame, outcome: Outcome, request: Option<Lines>) {
         // SAFETY: the frame and its actor are this worker's.
         unsafe {
             let slot = (*frame).actor;
             let actor = self.actor(slot);
             (*actor).frame = NONE;
             match (*frame).op {
+                OP_HANDLE if outcome.kind == Kind::Refused => self.counters.refused += 1,
                 OP_HANDLE => {
                     (*actor).handled = (*actor).handled.wrapping_add(1);
                     self.counters.handled += 1;
@@ -482,13 +500,17 @@ impl Worker {
             if (*actor).waiting > 0 {
                 self.push_ready(slot);
             }
-            if (*frame).op == OP_HANDLE && (*frame).request.kind() == Kind::Ask as u8 {
-                let rest = (*frame).buffer.cast::<u64>();
-                if !self.reply::<F>(&(*frame).request, &outcome, rest) {
-                    (*frame).outcome = outcome;
-                    (*frame).waiting = Waiting::Flush;
-                    self.push_flushing((*frame).index);
-                    return;
+            if (*frame).op == OP_HANDLE {
+                if (*frame).request.kind() == Kind::Ask as u8 {
+                    let rest = (*frame).buffer.cast::<u64>();
+                    if !self.reply::<F>(&(*frame).request, &outcome, rest) {
+                        (*frame).outcome = outcome;
+                        (*frame).waiting = Waiting::Flush;
+                        self.push_flushing((*frame).index);
+                        return;
+                    }
+                } else if outcome.kind == Kind::Refused {
+                    self.bury(&(*frame).request, request, KernelError::from_parts(outcome.code, outcome.detail));
                 }
             }
             self.free_frame((*frame).index);

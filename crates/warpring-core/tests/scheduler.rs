@@ -394,13 +394,14 @@ fn a_worker_that_cannot_refuse_yet_does_not_sleep_until_somebody_wakes_it() {
     // looks for replies. The second time worker 1 has no room for its refusals.
     for actor in &actors {
         rig.tell(*actor, Cmd::new(1, op::SLEEP, 1_000));
+        rig.run(0);
     }
-    rig.run(0);
     rig.run_inside(1);
     let mut held = Vec::new();
     for half in actors.chunks(16) {
         held.extend(half[..15].iter().map(|actor| rig.ask(*actor, Cmd::new(2, op::ASK, 0).to(nobody))));
         rig.tell(half[15], Cmd::new(3, op::RUN_INSIDE, 0));
+        rig.run(0);
     }
     rig.run(0);
     rig.advance(1_000);

@@ -259,7 +259,7 @@ impl Worker {
     }
 
     /// The request of a hook: hooks have none, and nothing reads it.
-    fn nothing(&self) -> Lines {
+    pub(super) fn nothing(&self) -> Lines {
         // SAFETY: any live line will do; hooks read no request.
         unsafe { Lines::flat((*self.frame(0)).buffer) }
     }
@@ -328,7 +328,8 @@ impl Worker {
         }
     }
 
-    /// Takes over after a panic: the actor whose handler ran is failed, its message is answered, what waits for it is refused.
+    /// Takes over after a panic: the actor whose handler ran is failed, its message is answered. What waits for it is refused when
+    /// the worker runs again.
     /// Returns the actor's slot, or `None` if no handler ran, in which case the panic is the scheduler's own.
     ///
     /// # Safety
@@ -342,16 +343,29 @@ impl Worker {
         self.counters.panics += 1;
         // SAFETY: the frame and its actor are this worker's, and nobody runs it. The future is not dropped: its values were, by
         // the unwinding.
-        let slot = unsafe {
+        unsafe {
             let slot = (*frame).actor;
             if (*frame).op == OP_HANDLE {
                 (*self.actor(slot)).status = Status::Failed;
             }
-            self.complete::<F>(frame, Outcome::failed(KernelError::Panicked { line }));
-            slot
-        };
-        self.empty_mailbox::<F>(slot, KernelError::Stopped);
-        Some(slot)
+            self.give_up::<F>(frame, KernelError::Panicked { line });
+            Some(slot)
+        }
+    }
+
+    /// Ends a frame whose handler or hook will not: whoever asked gets the error, a tell becomes a dead letter.
+    ///
+    /// # Safety
+    /// The frame is in use, its future is gone, and it is in no list.
+    unsafe fn give_up<F: Fabric>(&mut self, frame: *mut Frame, error: KernelError) {
+        // SAFETY: contract.
+        unsafe {
+            let (op, request) = ((*frame).op, (*frame).request);
+            self.settle::<F>(frame, Some(Outcome::failed(error)), None);
+            if op == OP_HANDLE && request.kind() != Kind::Ask as u8 {
+                self.bury(&request, None, error);
+            }
+        }
     }
 
     /// Refuses every message that waits for an actor.
