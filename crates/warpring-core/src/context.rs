@@ -12,7 +12,7 @@ use core::time::Duration;
 use crate::address::{ActorId, Address};
 use crate::error::{KernelError, Result};
 use crate::frame::{Frame, Waiting};
-use crate::message::{FROM_HOST, Kind, NO_SENDER, RingMessage, TICK_SHIFT, deadline_ticks, encode, lines_for};
+use crate::message::{FROM_HOST, Kind, NO_SENDER, RingMessage, TICK_SHIFT, deadline_within, encode, lines_for};
 use crate::module::Handles;
 use crate::resident::{Resident, State};
 use crate::ring::Lines;
@@ -123,18 +123,18 @@ impl<'a> RingContext<'a> {
     /// The actor that sent this message; `None` if the host did.
     pub fn sender(&self) -> Option<ActorId> {
         let request = &self.frame().request;
-        let from_actor = request.kind() != Kind::Control as u8 && request.origin != FROM_HOST && request.sender != NO_SENDER;
+        let from_actor = request.kind() != Kind::Control as u8 && request.origin() != FROM_HOST && request.sender() != NO_SENDER;
         from_actor.then(|| ActorId {
-            slot: request.sender,
-            generation: request.sender_generation,
-            worker: (request.origin >> 16) as u16,
+            slot: request.sender(),
+            generation: request.sender_generation(),
+            worker: (request.origin() >> 16) as u16,
         })
     }
 
     /// Until when the sender wants this message handled, in nanoseconds on the clock of [`now`](Self::now), to within 65,536 ns;
     /// `None` if it named no deadline.
     pub fn deadline(&self) -> Option<u64> {
-        let ticks = self.frame().request.deadline;
+        let ticks = self.frame().request.deadline();
         if ticks == 0 {
             return None;
         }
@@ -296,7 +296,7 @@ impl<'a> RingContext<'a> {
     #[inline(always)]
     pub fn ask<'c, K: Handles<M>, M: RingMessage>(&'c mut self, to: Address<K>, message: M) -> Ask<'c, 'a, K, M> {
         let limit = self.worker().ask_limit;
-        Ask { ctx: self, to, message, priority: Priority::Normal, limit, stated: false, state: AskState::New }
+        Ask { ctx: self, to, message, priority: Priority::Normal, limit, until: 0, deadline: 0, stated: false, state: AskState::New }
     }
 
     /// Sends a message that wants no reply; waits while the ring to the target's worker is full.
@@ -388,6 +388,9 @@ pub struct Ask<'c, 'a, K, M> {
     message: M,
     priority: Priority,
     limit: u64,
+    /// When it stops waiting, and the field that says so in the message; 0 before the first poll.
+    until: u64,
+    deadline: u32,
     stated: bool,
     state: AskState,
 }
@@ -415,24 +418,29 @@ impl<K: Handles<M>, M: RingMessage> Future for Ask<'_, '_, K, M> {
         // SAFETY: nothing in an Ask is pinned by address.
         let this = unsafe { self.get_unchecked_mut() };
         if this.state == AskState::New {
-            // A stated limit is counted from now; the default one from the last look at the clock, which is at most 64 steps old.
-            let now = if this.stated { this.ctx.now() } else { this.ctx.worker().now };
+            if this.until == 0 {
+                // A stated limit is counted from now; the default one from the last look at the clock, which is at most 64 steps
+                // old (a step that takes long is made up for, see `Worker::look`).
+                let now = if this.stated { this.ctx.now() } else { this.ctx.worker().now };
+                this.until = now.saturating_add(this.limit).max(1);
+                this.deadline = if this.stated { deadline_within(now, this.limit) } else { 0 };
+            } else if this.ctx.frame().timed_out {
+                this.state = AskState::Done;
+                return Poll::Ready(Err(KernelError::Deadline));
+            }
             let what = crate::worker::Send {
                 ask: true,
                 high: this.priority == Priority::High,
                 tag: K::TAG,
                 lines: const { lines_for(M::SIZE) as u8 },
-                deadline: if this.stated { deadline_ticks(now.saturating_add(this.limit)) } else { 0 },
-                wake_at: now.saturating_add(this.limit),
+                deadline: this.deadline,
+                wake_at: this.until,
             };
             match this.ctx.send(this.to.id(), what, &this.message) {
                 Sent::Yes => this.state = AskState::Waiting,
                 Sent::NoRoom => {
-                    let peer = u32::from(this.to.id().worker);
-                    this.ctx.lead(|_, frame| {
-                        frame.waiting = Waiting::Room;
-                        frame.peer = peer;
-                    });
+                    let (peer, until) = (u32::from(this.to.id().worker), this.until);
+                    this.ctx.lead(|_, frame| frame.wait_for_room(peer, until));
                 }
                 Sent::Refused(error) => {
                     this.state = AskState::Done;
@@ -466,8 +474,8 @@ impl<K: Handles<M>, M: RingMessage> Future for Ask<'_, '_, K, M> {
 impl<K, M> Drop for Ask<'_, '_, K, M> {
     #[inline(always)]
     fn drop(&mut self) {
-        if self.state == AskState::Waiting {
-            // Nobody waits any more: the reply, when it comes, is late.
+        if self.state == AskState::Waiting || (self.state == AskState::New && self.until != 0) {
+            // Nobody waits any more: neither for room, nor for the reply, which is late when it comes.
             self.ctx.lead(|_, frame| {
                 frame.waiting = Waiting::Nothing;
                 frame.asks = frame.asks.wrapping_add(1);
@@ -491,11 +499,16 @@ impl Future for WaitForRoom<'_, '_> {
         }
         self.waited = true;
         let peer = u32::from(self.peer);
-        self.ctx.lead(|_, frame| {
-            frame.waiting = Waiting::Room;
-            frame.peer = peer;
-        });
+        self.ctx.lead(|_, frame| frame.wait_for_room(peer, u64::MAX));
         Poll::Pending
+    }
+}
+
+impl Drop for WaitForRoom<'_, '_> {
+    fn drop(&mut self) {
+        if self.waited {
+            self.ctx.lead(|_, frame| frame.waiting = Waiting::Nothing);
+        }
     }
 }
 

@@ -14,7 +14,7 @@
 //! ```
 
 use crate::error::KernelError;
-use crate::message::{FIRST_WORDS, Header, Kind, Parcel, RingMessage, encode, lines_for};
+use crate::message::{FIRST_WORDS, Kind, Packed, Parcel, RingMessage, encode, lines_for};
 use crate::ring::Line;
 
 /// Index of no frame, no actor, no node.
@@ -30,7 +30,7 @@ pub(crate) enum Waiting {
     Reply,
     /// The moment `wake_at`.
     Time,
-    /// Room in the request ring to worker `Frame::peer`.
+    /// Room in the request ring to worker `Frame::peer`, until `wake_at`.
     Room,
     /// Room in the reply ring: the handler is done, its reply is not out.
     Flush,
@@ -47,7 +47,7 @@ pub struct Frame {
     pub(crate) state: *mut u8,
     pub(crate) state_bytes: u32,
     pub(crate) actor: u32,
-    pub(crate) request: Header,
+    pub(crate) request: Packed,
     /// How many asks this frame has made, over all its uses: pairs a reply with the ask that waits.
     pub(crate) asks: u32,
     pub(crate) wake_at: u64,
@@ -67,6 +67,16 @@ pub struct Frame {
     pub(crate) outcome: Outcome,
     /// Lines for a reply that comes in, or for the rest of one that goes out.
     pub(crate) buffer: *mut Line,
+}
+
+impl Frame {
+    /// The handler waits for room in the request ring to a worker, until a moment.
+    pub(crate) fn wait_for_room(&mut self, peer: u32, until: u64) {
+        self.waiting = Waiting::Room;
+        self.peer = peer;
+        self.timed_out = false;
+        self.wake_at = until;
+    }
 }
 
 /// How a handler ended: what its reply says. Small, so that it stays in registers; the words of a long reply are in the

@@ -265,20 +265,114 @@ impl Header {
     pub fn kind(&self) -> u8 {
         self.kind & KIND_MASK
     }
+}
 
+/// A header as it lies in a line: four words. The scheduler passes headers on in this form, because a struct of small fields that
+/// is written by field and read by 16 bytes stalls the processor (its store buffer cannot forward several stores to one load).
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub(crate) struct Packed {
+    /// kind, lines, tag.
+    pub(crate) what: u64,
+    /// slot, generation, sender generation.
+    pub(crate) to: u64,
+    /// origin, correlation.
+    pub(crate) reply: u64,
+    /// sender, deadline.
+    pub(crate) from: u64,
+}
+
+impl Header {
+    #[inline(always)]
+    pub(crate) fn pack(&self) -> Packed {
+        Packed {
+            what: u64::from(self.kind) | u64::from(self.lines) << 8 | u64::from(self.tag) << 16,
+            to: u64::from(self.slot) | u64::from(self.generation) << 32 | u64::from(self.sender_generation) << 48,
+            reply: u64::from(self.origin) | u64::from(self.correlation) << 32,
+            from: u64::from(self.sender) | u64::from(self.deadline) << 32,
+        }
+    }
+}
+
+impl Packed {
+    #[inline(always)]
+    pub(crate) fn unpack(&self) -> Header {
+        Header {
+            kind: self.what as u8,
+            lines: self.lines(),
+            tag: self.tag(),
+            slot: self.slot(),
+            generation: self.generation(),
+            sender_generation: self.sender_generation(),
+            origin: self.origin(),
+            correlation: self.correlation(),
+            sender: self.sender(),
+            deadline: self.deadline(),
+        }
+    }
+    #[inline(always)]
+    pub(crate) fn kind(&self) -> u8 {
+        self.what as u8 & KIND_MASK
+    }
     #[inline(always)]
     pub(crate) fn is_high(&self) -> bool {
-        self.kind & HIGH_PRIORITY != 0
+        self.what as u8 & HIGH_PRIORITY != 0
+    }
+    #[inline(always)]
+    pub(crate) fn wakes(&self) -> bool {
+        self.what as u8 & WAKE != 0
+    }
+    #[inline(always)]
+    pub(crate) fn lines(&self) -> u8 {
+        (self.what >> 8) as u8
+    }
+    #[inline(always)]
+    pub(crate) fn tag(&self) -> u16 {
+        (self.what >> 16) as u16
+    }
+    #[inline(always)]
+    pub(crate) fn slot(&self) -> u32 {
+        self.to as u32
+    }
+    #[inline(always)]
+    pub(crate) fn generation(&self) -> u16 {
+        (self.to >> 32) as u16
+    }
+    #[inline(always)]
+    pub(crate) fn sender_generation(&self) -> u16 {
+        (self.to >> 48) as u16
+    }
+    #[inline(always)]
+    pub(crate) fn origin(&self) -> u32 {
+        self.reply as u32
+    }
+    #[inline(always)]
+    pub(crate) fn correlation(&self) -> u32 {
+        (self.reply >> 32) as u32
+    }
+    #[inline(always)]
+    pub(crate) fn sender(&self) -> u32 {
+        self.from as u32
+    }
+    #[inline(always)]
+    pub(crate) fn deadline(&self) -> u32 {
+        (self.from >> 32) as u32
     }
 }
 
 /// Nanoseconds of one deadline tick, as a shift.
 pub const TICK_SHIFT: u32 = 16;
 
-/// The deadline field for a moment in nanoseconds: never 0, which means none.
+/// The deadline field for a moment in nanoseconds, less than 2^31 ticks (39 hours) from now: never 0, which means none.
 #[inline(always)]
 pub fn deadline_ticks(at_ns: u64) -> u32 {
     (((at_ns >> TICK_SHIFT) + 1) as u32).max(1)
+}
+
+/// The deadline field for a limit from `now_ns` on; 0, no deadline, for a limit of more than 19 hours, because the field wraps.
+#[inline(always)]
+pub fn deadline_within(now_ns: u64, limit_ns: u64) -> u32 {
+    if limit_ns >> TICK_SHIFT < 1 << 30 { deadline_ticks(now_ns.saturating_add(limit_ns)) } else { 0 }
 }
 
 /// Whether a deadline field has passed.

@@ -21,7 +21,7 @@ use core::marker::PhantomData;
 
 use zerocopy::IntoBytes;
 
-use crate::message::{FIRST_PAYLOAD, FIRST_WORDS, Header, MAX_WORDS, Malformed, NEXT_WORDS, Parcel, RingMessage, lines_for};
+use crate::message::{FIRST_PAYLOAD, FIRST_WORDS, Header, MAX_WORDS, Malformed, NEXT_WORDS, Packed, Parcel, RingMessage, lines_for};
 use crate::scoped::{Data, Scope, Word32};
 
 /// One line of a ring.
@@ -48,42 +48,30 @@ impl Line {
     /// Only the writer of this line may call it, and only while no reader may look at the content.
     #[inline(always)]
     unsafe fn write_header(&self, h: &Header) {
-        let kind = u32::from(h.kind) | u32::from(h.lines) << 8 | u32::from(h.tag) << 16;
+        let packed = h.pack();
         // SAFETY: exclusive by contract.
         unsafe {
-            self.kind.set(kind);
-            self.body[0].set(u64::from(h.slot) | u64::from(h.generation) << 32 | u64::from(h.sender_generation) << 48);
-            self.body[1].set(u64::from(h.origin) | u64::from(h.correlation) << 32);
-            self.body[2].set(u64::from(h.sender) | u64::from(h.deadline) << 32);
+            self.kind.set(packed.what as u32);
+            self.body[0].set(packed.to);
+            self.body[1].set(packed.reply);
+            self.body[2].set(packed.from);
         }
     }
 
     /// # Safety
     /// The line must have been acquired (its sequence seen) and not yet given back.
     #[inline(always)]
-    pub(crate) unsafe fn header(&self) -> Header {
+    pub(crate) unsafe fn packed(&self) -> Packed {
         // SAFETY: no writer while the line is ours (contract).
         unsafe {
-            let (k, a, b, c) = (self.kind.get(), self.body[0].get(), self.body[1].get(), self.body[2].get());
-            Header {
-                kind: k as u8,
-                lines: (k >> 8) as u8,
-                tag: (k >> 16) as u16,
-                slot: a as u32,
-                generation: (a >> 32) as u16,
-                sender_generation: (a >> 48) as u16,
-                origin: b as u32,
-                correlation: (b >> 32) as u32,
-                sender: c as u32,
-                deadline: (c >> 32) as u32,
-            }
+            Packed { what: u64::from(self.kind.get()), to: self.body[0].get(), reply: self.body[1].get(), from: self.body[2].get() }
         }
     }
 
     /// Kind and flags alone: what a scan of a batch needs.
     ///
     /// # Safety
-    /// As for [`header`](Self::header).
+    /// As for [`packed`](Self::packed).
     #[inline(always)]
     unsafe fn kind_and_lines(&self) -> (u8, u8) {
         // SAFETY: no writer while the line is ours (contract).
@@ -96,22 +84,32 @@ impl Line {
 #[derive(Clone, Copy)]
 pub struct Lines {
     base: *const Line,
-    at: u32,
-    mask: u32,
+    /// Position of the first line, and the ring's mask in the high half: two words in all, which travel in registers.
+    span: u64,
 }
 
 impl Lines {
+    #[inline(always)]
+    fn new(base: *const Line, at: u32, mask: u32) -> Self {
+        Self { base, span: u64::from(at) | u64::from(mask) << 32 }
+    }
+
+    #[inline(always)]
+    fn at(&self) -> u32 {
+        self.span as u32
+    }
+
     /// # Safety
     /// `base` points to as many lines as the message has.
     #[inline(always)]
     pub(crate) unsafe fn flat(base: *const Line) -> Self {
-        Self { base, at: 0, mask: u32::MAX }
+        Self::new(base, 0, u32::MAX)
     }
 
     #[inline(always)]
     fn line(&self, i: u32) -> *const Line {
         // In bounds: `at` is a valid position and the mask keeps it in the ring; a flat run has `i` lines by contract.
-        self.base.wrapping_add((self.at.wrapping_add(i) & self.mask) as usize)
+        self.base.wrapping_add((self.at().wrapping_add(i) & (self.span >> 32) as u32) as usize)
     }
 
     /// # Safety
@@ -119,7 +117,17 @@ impl Lines {
     #[inline(always)]
     pub unsafe fn header(&self) -> Header {
         // SAFETY: contract.
-        unsafe { (*self.line(0)).header() }
+        unsafe { (*self.line(0)).packed().unpack() }
+    }
+
+    /// The header as it lies there.
+    ///
+    /// # Safety
+    /// As for [`header`](Self::header).
+    #[inline(always)]
+    pub(crate) unsafe fn packed(&self) -> Packed {
+        // SAFETY: contract.
+        unsafe { (*self.line(0)).packed() }
     }
 
     /// The four payload words of the first line.
@@ -197,7 +205,7 @@ impl Lines {
                     next.body[i].set(*word);
                 }
                 // Relaxed: nobody reads the content through this word. It only has to differ from what a later lap expects here.
-                next.seq.set_relaxed::<S>(self.at.wrapping_add(l).wrapping_add(1));
+                next.seq.set_relaxed::<S>(self.at().wrapping_add(l).wrapping_add(1));
             }
         }
     }
@@ -300,7 +308,7 @@ impl Producer {
         if !self.has_room::<S>(header.lines) {
             return false;
         }
-        let at = Lines { base: self.ring.lines, at: self.tail, mask: self.ring.mask };
+        let at = Lines::new(self.ring.lines, self.tail, self.ring.mask);
         // SAFETY: `has_room` says that these lines are free, and there is no other producer.
         unsafe {
             at.fill::<S>(header, payload);
@@ -339,7 +347,7 @@ impl Consumer {
             // SAFETY: the ring's memory is live (`new`).
             unsafe { (*self.ring.credit).release::<S>(self.head) }
         }
-        let at = Lines { base: self.ring.lines, at: self.head, mask: self.ring.mask };
+        let at = Lines::new(self.ring.lines, self.head, self.ring.mask);
         // SYNC: line (acquire): after it, the whole message is visible.
         // SAFETY: the ring's memory is live (`new`).
         let seq = unsafe { (*at.line(0)).seq.acquire::<S>() };
@@ -500,7 +508,7 @@ mod shared {
                     Err(now) => tail = now,
                 }
             }
-            let at = Lines { base: self.ring.lines, at: tail as u32, mask: self.ring.mask };
+            let at = Lines::new(self.ring.lines, tail as u32, self.ring.mask);
             // SAFETY: the compare-and-swap gave these lines to this thread, and the credit says they are free.
             unsafe {
                 at.fill::<S>(header, payload);

@@ -27,16 +27,28 @@ where
             Worker::prepare(worker, team.rank(), team.into());
             team.lead(|| (*worker).prepared = true);
         }
+        // Nobody ran it for a while: that time is no step.
+        team.lead(|| (*worker).now = (*worker).clock());
         loop {
-            let (frame, poll, taken) = match team.lead(|| (*worker).next::<F>()) {
-                Step::Begin { frame, request, lines } => {
+            let (frame, poll, began) = match team.lead(|| (*worker).next::<F>()) {
+                Step::Begin(index) => {
+                    let frame = (*worker).frame(index);
+                    let (request, lines) = ((*worker).request, (*frame).request.lines());
                     let lane = Worker::lane(worker, frame, team.rank());
                     let poll = M::begin((*frame).kind, Worker::op(frame), &lane, request, lines);
-                    (frame, poll.unwrap_or(Poll::Ready(Outcome::refused(KernelError::Malformed))), Some(request))
+                    (frame, poll.unwrap_or(Poll::Ready(Outcome::refused(KernelError::Malformed))), true)
                 }
-                Step::Resume { frame } => {
+                Step::Resume(index) => {
+                    let frame = (*worker).frame(index);
                     let lane = Worker::lane(worker, frame, team.rank());
-                    (frame, M::resume((*frame).kind, Worker::op(frame), &lane), None)
+                    (frame, M::resume((*frame).kind, Worker::op(frame), &lane), false)
+                }
+                Step::Cancel(index) => {
+                    let frame = (*worker).frame(index);
+                    let lane = Worker::lane(worker, frame, team.rank());
+                    M::cancel((*frame).kind, Worker::op(frame), &lane);
+                    team.lead(|| (*worker).cancelled::<F>(frame));
+                    continue;
                 }
                 Step::Again => continue,
                 Step::Idle => {
@@ -58,7 +70,7 @@ where
                 Poll::Ready(outcome) => Some(outcome),
                 Poll::Pending => None,
             };
-            team.lead(|| (*worker).settle::<F>(frame, ended, taken));
+            team.lead(|| (*worker).settle::<F>(frame, ended, began));
         }
     }
 }

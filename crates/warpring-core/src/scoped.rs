@@ -78,15 +78,16 @@ mod imp {
         /// No thread may write the cell at the same time.
         #[inline(always)]
         pub unsafe fn get(&self) -> T {
-            // SAFETY: no concurrent writer (contract); the cell is always initialised.
-            unsafe { *self.0.get() }
+            // SAFETY: no concurrent writer (contract); the cell is always initialised. Volatile: the compiler must not join
+            // neighbouring words into a wider access, which the store buffer could not forward.
+            unsafe { self.0.get().read_volatile() }
         }
         /// # Safety
         /// No other thread may touch the cell at the same time.
         #[inline(always)]
         pub unsafe fn set(&self, v: T) {
-            // SAFETY: exclusive by contract.
-            unsafe { *self.0.get() = v }
+            // SAFETY: exclusive by contract. Volatile, as in `get`.
+            unsafe { self.0.get().write_volatile(v) }
         }
     }
 }

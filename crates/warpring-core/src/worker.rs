@@ -16,7 +16,7 @@ use crate::error::KernelError;
 use crate::frame::{Frame, NONE, OP_HANDLE, OP_INITIALIZE, OP_SHUTDOWN, Outcome, Waiting};
 use crate::layout;
 use crate::mailbox::{Actor, Nodes, Status};
-use crate::message::{Header, Kind, deadline_passed};
+use crate::message::{Header, Kind, Packed, deadline_passed};
 use crate::module::{Lane, ModuleTable, Op};
 use crate::ring::{Consumer, Line, Lines, Producer};
 use crate::scoped::Word32;
@@ -34,13 +34,16 @@ const LOOK_FOR_ROOM_NS: u64 = 50_000;
 /// Steps between two looks at the clock while busy; a power of two.
 const TICK_STEPS: u32 = 64;
 
-/// What the leader decided; the same value goes to all lanes.
+/// What the leader decided; the same value goes to all lanes. Two words, so that it stays in registers; the request of a `Begin`
+/// is in `Worker::request`.
 #[derive(Clone, Copy)]
 pub(crate) enum Step {
-    /// Start a handler or hook with this request.
-    Begin { frame: *mut Frame, request: Lines, lines: u8 },
-    /// Go on with a suspended frame.
-    Resume { frame: *mut Frame },
+    /// Start the handler or hook of this frame.
+    Begin(u32),
+    /// Go on with this frame.
+    Resume(u32),
+    /// Drop this suspended frame: the worker stops.
+    Cancel(u32),
     /// Something was done; ask again.
     Again,
     /// Nothing to do.
@@ -119,6 +122,8 @@ pub struct Worker {
     pub(crate) lanes: u32,
     pub(crate) steps: u32,
 
+    /// The message of the step that begins now.
+    pub(crate) request: Lines,
     pub(crate) resumable: List,
     pub(crate) ready: List,
     pub(crate) flushing: List,
@@ -237,7 +242,7 @@ impl Worker {
                     state: ptr::null_mut(),
                     state_bytes: 0,
                     actor: NONE,
-                    request: Header::default(),
+                    request: Packed::default(),
                     asks: 0,
                     wake_at: u64::MAX,
                     next: if index + 1 < memory.frame_count { index + 1 } else { NONE },
@@ -261,6 +266,7 @@ impl Worker {
                 workers: memory.workers,
                 lanes: memory.lanes,
                 steps: 0,
+                request: Lines::flat(memory.nodes),
                 resumable: List::EMPTY,
                 ready: List::EMPTY,
                 flushing: List::EMPTY,
@@ -402,9 +408,9 @@ impl Worker {
             self.ready.head = (*actor).next;
             (*actor).ready = false;
             let request = (*actor).pop(&mut self.nodes)?;
-            let header = request.header();
-            if (*actor).status != Status::Running || deadline_passed(header.deadline, self.now) {
-                return Some(self.turn_away::<F>(slot, header, request));
+            let header = request.packed();
+            if (*actor).status != Status::Running || deadline_passed(header.deadline(), self.now) {
+                return Some(self.turn_away::<F>(slot, request));
             }
             Some(self.begin(slot, OP_HANDLE, header, request))
         }
@@ -413,12 +419,14 @@ impl Worker {
     /// Refuses a message that was accepted into a mailbox and may not be handled any more. It takes a frame as a handler would,
     /// which keeps the refusal until there is room for it. There is a free frame.
     #[cold]
-    fn turn_away<F: Fabric>(&mut self, slot: u32, header: Header, request: Lines) -> Step {
+    fn turn_away<F: Fabric>(&mut self, slot: u32, request: Lines) -> Step {
         // SAFETY: the slot is this worker's.
         let running = unsafe { (*self.actor(slot)).status == Status::Running };
         let error = if running { KernelError::Deadline } else { KernelError::Stopped };
-        if let Step::Begin { frame, .. } = self.begin(slot, OP_HANDLE, header, request) {
-            self.settle::<F>(frame, Some(Outcome::refused(error)), Some(request));
+        // SAFETY: a mailbox node that was just taken out; its content stays.
+        let header = unsafe { request.packed() };
+        if let Step::Begin(index) = self.begin(slot, OP_HANDLE, header, request) {
+            self.settle::<F>(self.frame(index), Some(Outcome::refused(error)), true);
         }
         Step::Again
     }
@@ -426,12 +434,12 @@ impl Worker {
     #[inline(always)]
     fn resume(&mut self, frame: u32) -> Step {
         self.current = frame;
-        Step::Resume { frame: self.frame(frame) }
+        Step::Resume(frame)
     }
 
     /// Gives `slot` a frame and starts it. There is a free frame.
     #[inline(always)]
-    pub(crate) fn begin(&mut self, slot: u32, op: u8, header: Header, request: Lines) -> Step {
+    pub(crate) fn begin(&mut self, slot: u32, op: u8, header: Packed, request: Lines) -> Step {
         let index = self.frame_free;
         let (frame, actor) = (self.frame(index), self.actor(slot));
         // SAFETY: a free frame is the scheduler's, the actor is this worker's.
@@ -451,16 +459,17 @@ impl Worker {
             (*actor).frame = index;
         }
         self.current = index;
-        Step::Begin { frame, request, lines: header.lines }
+        self.request = request;
+        Step::Begin(index)
     }
 
-    /// Books the result of a step on a frame. `request` is the message, if the step began with it: its lines are still there.
+    /// Books the result of a step on a frame. `began`: the step started it, so the lines of its message are still there.
     #[inline(always)]
-    pub(crate) fn settle<F: Fabric>(&mut self, frame: *mut Frame, ended: Option<Outcome>, request: Option<Lines>) {
+    pub(crate) fn settle<F: Fabric>(&mut self, frame: *mut Frame, ended: Option<Outcome>, began: bool) {
         self.current = NONE;
         self.idle_rounds = 0;
         match ended {
-            Some(outcome) => self.complete::<F>(frame, outcome, request),
+            Some(outcome) => self.complete::<F>(frame, outcome, began),
             None => self.suspend(frame),
         }
     }
@@ -474,7 +483,11 @@ impl Worker {
             match (*frame).waiting {
                 // It awaits something that is none of ours (`yield`), or what it waited for came while it ran.
                 Waiting::Nothing => self.push_resumable(index),
-                Waiting::Room | Waiting::Flush => self.push_flushing(index),
+                Waiting::Room => {
+                    self.next_wake = self.next_wake.min((*frame).wake_at);
+                    self.push_flushing(index);
+                }
+                Waiting::Flush => self.push_flushing(index),
                 Waiting::Reply | Waiting::Time => self.next_wake = self.next_wake.min((*frame).wake_at),
             }
         }
@@ -482,7 +495,7 @@ impl Worker {
 
     /// A handler or hook ended: reply, free the actor, free the frame.
     #[inline(always)]
-    fn complete<F: Fabric>(&mut self, frame: *mut Frame, outcome: Outcome, request: Option<Lines>) {
+    fn complete<F: Fabric>(&mut self, frame: *mut Frame, outcome: Outcome, began: bool) {
         // SAFETY: the frame and its actor are this worker's.
         unsafe {
             let slot = (*frame).actor;
@@ -510,7 +523,7 @@ impl Worker {
                         return;
                     }
                 } else if outcome.kind == Kind::Refused {
-                    self.bury(&(*frame).request, request, KernelError::from_parts(outcome.code, outcome.detail));
+                    self.bury(&(*frame).request, began.then_some(self.request), KernelError::from_parts(outcome.code, outcome.detail));
                 }
             }
             self.free_frame((*frame).index);
@@ -518,7 +531,7 @@ impl Worker {
     }
 
     #[inline(always)]
-    fn free_frame(&mut self, index: u32) {
+    pub(crate) fn free_frame(&mut self, index: u32) {
         let frame = self.frame(index);
         // SAFETY: the frame is this worker's and nobody runs it.
         unsafe {
@@ -530,9 +543,39 @@ impl Worker {
         self.frames_used -= 1;
     }
 
-    /// Looks at the clock and wakes frames whose time has come.
+    /// Looks at the clock after a step, and wakes frames whose time has come.
     pub(crate) fn tick(&mut self) {
+        self.look();
+        self.wake_due();
+    }
+
+    /// Looks at the clock. Asks of default limit count from the last look, so where a step took long, those that were made in it
+    /// get that time back.
+    #[inline(always)]
+    pub(crate) fn look(&mut self) {
+        let before = self.now;
         self.now = self.clock();
+        if self.now.saturating_sub(before) > self.ask_limit >> 4 {
+            self.extend_asks(before);
+        }
+    }
+
+    #[cold]
+    fn extend_asks(&mut self, before: u64) {
+        for index in 0..self.frame_count {
+            let frame = self.frame(index);
+            // SAFETY: the frame is this worker's.
+            unsafe {
+                let asks = (*frame).in_use && matches!((*frame).waiting, Waiting::Reply | Waiting::Room);
+                if asks && (*frame).wake_at == before.saturating_add(self.ask_limit) {
+                    (*frame).wake_at = self.now.saturating_add(self.ask_limit);
+                }
+            }
+        }
+    }
+
+    /// Wakes frames whose time has come.
+    fn wake_due(&mut self) {
         if self.now < self.next_wake {
             return;
         }
@@ -541,10 +584,14 @@ impl Worker {
             let frame = self.frame(index);
             // SAFETY: the frame is this worker's.
             unsafe {
-                if !(*frame).in_use || !matches!((*frame).waiting, Waiting::Reply | Waiting::Time) {
+                if !(*frame).in_use || !matches!((*frame).waiting, Waiting::Reply | Waiting::Time | Waiting::Room) {
                     continue;
                 }
                 if (*frame).wake_at <= self.now {
+                    if (*frame).waiting == Waiting::Room {
+                        // `flush` wakes it: it is in that list.
+                        continue;
+                    }
                     (*frame).waiting = Waiting::Nothing;
                     (*frame).timed_out = true;
                     self.push_resumable(index);
@@ -561,6 +608,7 @@ impl Worker {
         self.idle_rounds = self.idle_rounds.wrapping_add(1);
         #[cfg(not(target_arch = "nvptx64"))]
         if self.idle_rounds & 255 == 0 {
+            self.tick();
             let mut wake = self.next_wake;
             if core::mem::take(&mut self.blocked) || !self.flushing.is_empty() {
                 // It waits for room in a ring, and whoever makes room wakes nobody.
@@ -568,7 +616,9 @@ impl Worker {
             }
             // SAFETY: the hooks outlive the worker (contract of `init`).
             unsafe { (self.hooks.idle)(self.hooks.data, self.index, self.idle_rounds, wake) }
-            self.tick();
+            // Not `tick`: no step took this time.
+            self.now = self.clock();
+            self.wake_due();
         }
         #[cfg(target_arch = "nvptx64")]
         if self.idle_rounds & 255 == 0 {
@@ -602,7 +652,7 @@ impl Worker {
         self.resumable = list;
     }
 
-    fn push_flushing(&mut self, index: u32) {
+    pub(crate) fn push_flushing(&mut self, index: u32) {
         let mut list = self.flushing;
         self.push_frame(&mut list, index);
         self.flushing = list;
@@ -644,7 +694,7 @@ impl Worker {
             match (*frame).op {
                 OP_INITIALIZE => Op::Initialize,
                 OP_SHUTDOWN => Op::Shutdown,
-                _ => Op::Handle((*frame).request.tag),
+                _ => Op::Handle((*frame).request.tag()),
             }
         }
     }

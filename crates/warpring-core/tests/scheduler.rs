@@ -474,14 +474,21 @@ fn the_default_limit_is_not_counted_from_before_a_long_step() {
     let mut rig = Rig::new(Limits { workers: 2, ..Limits::default() });
     let (a, b) = (rig.probe_actor(0, 1, 8), rig.probe_actor(1, 2, 8));
     rig.run_all();
-    // The worker has last looked at the clock now; the handler that asks runs much later.
-    rig.advance(10 * SECOND);
-    let asked = rig.ask(a, Cmd::new(1, with(op::ASK, op::ECHO), 4).to(b));
+    let asked = rig.ask(a, Cmd::new(1, with(op::WORK_ASK, op::ECHO), 10 * SECOND).to(b));
     rig.run(0);
     rig.run(0);
     assert_eq!(rig.reply(asked), None, "its time is not over before it began");
+    assert_eq!(rig.wake_at(), rig.now() + SECOND);
     rig.run_all();
-    assert_eq!(rig.reply(asked), Some(Ok(4)));
+    assert_eq!(rig.reply(asked), Some(Ok(10 * SECOND)));
+    // Time that passes while the worker is idle counts.
+    rig.tell(b, Cmd::new(2, op::SLEEP, 10 * SECOND));
+    rig.run_all();
+    let asked = rig.ask(a, Cmd::new(3, with(op::ASK, op::ECHO), 1).to(b));
+    rig.run_all();
+    rig.advance(SECOND);
+    rig.run_all();
+    assert_eq!(rig.reply(asked), Some(Err(No::Failed(KernelError::Deadline))));
 }
 
 #[test]

@@ -117,6 +117,16 @@ impl Port {
         }
     }
 
+    /// Sends an ask and gives its ticket; waits while the ring to the worker is full, at most for the runtime's `ask_limit`.
+    ///
+    /// # Errors
+    /// The message comes back with the reason: [`Refusal::TooManyAsks`] at once while the window is full, because only this thread
+    /// can empty it.
+    #[inline]
+    pub fn send<K: Handles<M>, M: RingMessage>(&mut self, to: Address<K>, message: M) -> Result<Ticket<M, K::Reply>, TellError<M>> {
+        self.retry(|port| port.try_ask(to, message))
+    }
+
     /// The reply to an ask, if it is there; else the ticket comes back.
     ///
     /// # Errors
@@ -161,8 +171,7 @@ impl Port {
     /// See [`AskError`].
     #[inline]
     pub fn ask<K: Handles<M>, M: RingMessage>(&mut self, to: Address<K>, message: M) -> Result<K::Reply, AskError<M>> {
-        let start = self.retry(|port| port.try_ask(to, message));
-        match start {
+        match self.send(to, message) {
             Ok(ticket) => self.wait(ticket),
             Err(TellError { reason, message }) => Err(AskError::NotHandled { reason, message }),
         }

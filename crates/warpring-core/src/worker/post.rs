@@ -5,7 +5,7 @@ use crate::address::ActorId;
 use crate::error::KernelError;
 use crate::frame::{Frame, NONE, OP_HANDLE, Outcome, Waiting};
 use crate::mailbox::Status;
-use crate::message::{FROM_HOST, HIGH_PRIORITY, Header, Kind, Parcel, deadline_passed};
+use crate::message::{FROM_HOST, HIGH_PRIORITY, Header, Kind, Packed, Parcel, deadline_passed};
 use crate::ring::{Consumer, Lines, publish_cell};
 use crate::scoped::{Device, Scope};
 use crate::team::Fabric;
@@ -35,28 +35,29 @@ impl Worker {
             // SAFETY: the ring is in the peer table, which `answer` does not touch.
             while let Some(lines) = unsafe { (*ring).peek::<F::Mesh>() } {
                 // SAFETY: `peek` acquired the lines.
-                let header = unsafe { lines.header() };
-                self.answer(&header, |to| {
+                let header = unsafe { lines.packed() };
+                self.answer(header.slot(), header.correlation(), |to| {
                     // SAFETY: the frame's buffer holds the largest message; `lines` is acquired.
-                    unsafe { to.copy_from(&lines, header.lines) }
+                    unsafe { to.copy_from(&lines, header.lines()) }
                 });
                 // SAFETY: as above.
-                unsafe { (*ring).advance(header.lines) }
+                unsafe { (*ring).advance(header.lines()) }
             }
         }
     }
 
     /// Gives a reply to the frame that waits for it, if it still does.
     #[inline(always)]
-    fn answer(&mut self, header: &Header, copy: impl FnOnce(Lines)) {
-        if header.slot >= self.frame_count {
+    fn answer(&mut self, frame: u32, correlation: u32, copy: impl FnOnce(Lines)) {
+        let index = frame;
+        if index >= self.frame_count {
             self.counters.late += 1;
             return;
         }
-        let frame = self.frame(header.slot);
+        let frame = self.frame(index);
         // SAFETY: the frame is this worker's.
         unsafe {
-            if (*frame).waiting != Waiting::Reply || (*frame).asks != header.correlation {
+            if (*frame).waiting != Waiting::Reply || (*frame).asks != correlation {
                 self.counters.late += 1;
                 return;
             }
@@ -64,7 +65,7 @@ impl Worker {
             (*frame).waiting = Waiting::Nothing;
             (*frame).answered = true;
         }
-        self.push_resumable(header.slot);
+        self.push_resumable(index);
     }
 
     /// The next request from a ring: started at once if its actor is free, else into the mailbox.
@@ -119,22 +120,22 @@ impl Worker {
         let ring = unsafe { &mut *ring };
         let lines = ring.peek::<S>()?;
         // SAFETY: `peek` acquired the lines.
-        let header = unsafe { lines.header() };
+        let header = unsafe { lines.packed() };
         if header.kind() == Kind::Control as u8 {
-            return self.control(ring, header, lines);
+            return self.control(ring, lines);
         }
         if let Some(batch) = ring.urgent_batch::<S>(SCAN) {
             // A message of high priority is among those that are there: put them all into mailboxes, where priority counts.
             for _ in 0..batch {
                 let Some(lines) = ring.peek::<S>() else { break };
                 // SAFETY: as above.
-                let header = unsafe { lines.header() };
-                if header.kind() == Kind::Control as u8 || !self.deliver::<F>(&header, lines) {
+                let header = unsafe { lines.packed() };
+                if header.kind() == Kind::Control as u8 || !self.deliver::<F>(lines) {
                     // The rest has to be looked at again, or its priority would be lost.
                     ring.rescan();
                     break;
                 }
-                ring.advance(header.lines);
+                ring.advance(header.lines());
                 if peer != NONE {
                     self.counters.received += 1;
                 }
@@ -143,21 +144,21 @@ impl Worker {
         }
         // The common case: the actor is free, so the message goes to its handler straight from the ring.
         if self.frame_free != NONE && self.accepts(&header).is_ok() {
-            let actor = self.actor(header.slot);
+            let actor = self.actor(header.slot());
             // SAFETY: `accepts` checked the slot.
             if unsafe { (*actor).frame == NONE && (*actor).waiting == 0 } {
-                ring.advance(header.lines);
+                ring.advance(header.lines());
                 if peer != NONE {
                     self.counters.received += 1;
                 }
-                return Some(self.begin(header.slot, OP_HANDLE, header, lines));
+                return Some(self.begin(header.slot(), OP_HANDLE, header, lines));
             }
         }
-        if !self.deliver::<F>(&header, lines) {
+        if !self.deliver::<F>(lines) {
             self.blocked = true;
             return None;
         }
-        ring.advance(header.lines);
+        ring.advance(header.lines());
         if peer != NONE {
             self.counters.received += 1;
         }
@@ -166,36 +167,41 @@ impl Worker {
 
     /// Whether the target of a message takes messages, and the message may still be handled.
     #[inline(always)]
-    fn accepts(&self, header: &Header) -> Result<(), KernelError> {
-        if header.slot >= self.actors_used {
+    fn accepts(&self, header: &Packed) -> Result<(), KernelError> {
+        if header.slot() >= self.actors_used {
             return Err(KernelError::Stopped);
         }
         // SAFETY: the slot is in range.
-        let actor = unsafe { &*self.actor(header.slot) };
-        if actor.generation != header.generation || !matches!(actor.status, Status::Running | Status::Starting) {
+        let actor = unsafe { &*self.actor(header.slot()) };
+        if actor.generation != header.generation() || !matches!(actor.status, Status::Running | Status::Starting) {
             return Err(KernelError::Stopped);
         }
-        if deadline_passed(header.deadline, self.now) {
+        if deadline_passed(header.deadline(), self.now) {
             return Err(KernelError::Deadline);
         }
         Ok(())
     }
 
     /// Puts a message into its actor's mailbox, or refuses it. False: a refusal could not be sent yet, so leave it where it is.
-    fn deliver<F: Fabric>(&mut self, header: &Header, lines: Lines) -> bool {
-        let accepted = self.accepts(header).and_then(|()| {
+    ///
+    /// It reads the header anew: were the caller's handed in by reference, it would live in memory on the fast path as well.
+    #[inline(never)]
+    fn deliver<F: Fabric>(&mut self, lines: Lines) -> bool {
+        // SAFETY: the caller's `peek` acquired the lines.
+        let header = unsafe { lines.packed() };
+        let accepted = self.accepts(&header).and_then(|()| {
             // SAFETY: the node holds the largest message; `lines` is acquired.
-            self.enqueue(header, |to| unsafe { to.copy_from(&lines, header.lines) })
+            self.enqueue(&header, |to| unsafe { to.copy_from(&lines, header.lines()) })
         });
         match accepted {
             Ok(()) => true,
-            Err(error) => self.refuse::<F>(header, lines, error),
+            Err(error) => self.refuse::<F>(&header, lines, error),
         }
     }
 
     /// Puts a message at the end of a mailbox.
-    fn enqueue(&mut self, header: &Header, fill: impl FnOnce(Lines)) -> Result<(), KernelError> {
-        let actor = self.actor(header.slot);
+    fn enqueue(&mut self, header: &Packed, fill: impl FnOnce(Lines)) -> Result<(), KernelError> {
+        let actor = self.actor(header.slot());
         // SAFETY: `accepts` checked the slot; only the leader is here.
         unsafe {
             if (*actor).waiting >= (*actor).capacity {
@@ -207,14 +213,14 @@ impl Worker {
             }
             (*actor).waiting += 1;
             if (*actor).frame == NONE {
-                self.push_ready(header.slot);
+                self.push_ready(header.slot());
             }
         }
         Ok(())
     }
 
     /// Says no to a message: to whoever asked, or to the dead-letter hook. False: the reply ring is full, try again later.
-    pub(super) fn refuse<F: Fabric>(&mut self, header: &Header, lines: Lines, error: KernelError) -> bool {
+    pub(super) fn refuse<F: Fabric>(&mut self, header: &Packed, lines: Lines, error: KernelError) -> bool {
         if header.kind() == Kind::Ask as u8 {
             if !self.reply::<F>(header, &Outcome::refused(error), core::ptr::null()) {
                 return false;
@@ -228,10 +234,10 @@ impl Worker {
 
     /// Hands a message that wanted no reply to the dead-letter hook; without lines if a handler had taken it.
     #[cold]
-    pub(super) fn bury(&self, header: &Header, lines: Option<Lines>, error: KernelError) {
+    pub(super) fn bury(&self, header: &Packed, lines: Option<Lines>, error: KernelError) {
         #[cfg(not(target_arch = "nvptx64"))]
         {
-            let header = Header { lines: if lines.is_some() { header.lines } else { 0 }, ..*header };
+            let header = Header { lines: if lines.is_some() { header.lines() } else { 0 }, ..header.unpack() };
             // SAFETY: the hooks outlive the worker (contract of `init`); the lines are acquired or owned.
             unsafe { (self.hooks.dead_letter)(self.hooks.data, self.index, &header, lines.unwrap_or(self.nothing()), error) }
         }
@@ -241,7 +247,7 @@ impl Worker {
 
     /// Sends a reply to where the request came from. False: the ring to that worker is full.
     #[inline(always)]
-    pub(super) fn reply<F: Fabric>(&mut self, request: &Header, outcome: &Outcome, rest: *const u64) -> bool {
+    pub(super) fn reply<F: Fabric>(&mut self, request: &Packed, outcome: &Outcome, rest: *const u64) -> bool {
         let mut header = Header {
             kind: outcome.kind as u8,
             lines: outcome.lines,
@@ -250,30 +256,30 @@ impl Worker {
             generation: 0,
             sender_generation: 0,
             origin: 0,
-            correlation: request.correlation,
+            correlation: request.correlation(),
             sender: outcome.detail,
             deadline: 0,
         };
         // SAFETY: `rest` is the buffer that the handler's reply was written to.
         let parcel = unsafe { outcome.parcel(rest) };
-        if request.origin == FROM_HOST {
-            let cell = request.correlation;
+        if request.origin() == FROM_HOST {
+            let cell = request.correlation();
             // SAFETY: the host gave out this cell for this ask and does not reuse it before the reply is there.
             unsafe {
-                publish_cell::<F::Host>(self.cells.add(cell as usize * self.cell_lines as usize), request.sender, &header, parcel);
+                publish_cell::<F::Host>(self.cells.add(cell as usize * self.cell_lines as usize), request.sender(), &header, parcel);
                 // SYNC: sleep: whoever goes to sleep on the cell executes the barrier for both sides.
                 crate::scoped::light_barrier();
                 #[cfg(not(target_arch = "nvptx64"))]
-                if request.kind & crate::message::WAKE != 0 || (*self.cell_parked.add(cell as usize)).relaxed::<F::Host>() != 0 {
+                if request.wakes() || (*self.cell_parked.add(cell as usize)).relaxed::<F::Host>() != 0 {
                     (self.hooks.wake_cell)(self.hooks.data, cell);
                 }
             }
             return true;
         }
-        let worker = request.origin >> 16;
-        header.slot = request.origin & 0xffff;
+        let worker = request.origin() >> 16;
+        header.slot = request.origin() & 0xffff;
         if worker == self.index {
-            self.answer(&header, |to| {
+            self.answer(header.slot, header.correlation, |to| {
                 // SAFETY: the frame's buffer holds the largest message.
                 unsafe { to.store::<Device>(&header, parcel) }
             });
@@ -328,13 +334,14 @@ impl Worker {
             deadline: what.deadline,
         };
         let worker = u32::from(to.worker);
+        let packed = header.pack();
         if worker == self.index {
             if ask && to.slot == own && to.generation == own_generation {
                 return Sent::Refused(KernelError::AskedItself);
             }
-            let accepted = self.accepts(&header).and_then(|()| {
+            let accepted = self.accepts(&packed).and_then(|()| {
                 // SAFETY: the node holds the largest message of the module.
-                self.enqueue(&header, |to| unsafe { to.store::<Device>(&header, parcel) })
+                self.enqueue(&packed, |to| unsafe { to.store::<Device>(&header, parcel) })
             });
             if let Err(error) = accepted {
                 return Sent::Refused(error);
@@ -388,6 +395,10 @@ impl Worker {
                     let peer = &mut *self.peers.add((*frame).peer as usize);
                     if peer.requests_out.has_room::<F::Mesh>(crate::message::MAX_LINES as u8) {
                         (*frame).waiting = Waiting::Nothing;
+                        self.push_resumable(index);
+                    } else if (*frame).wake_at <= self.now {
+                        (*frame).waiting = Waiting::Nothing;
+                        (*frame).timed_out = true;
                         self.push_resumable(index);
                     } else {
                         self.push_flushing(index);

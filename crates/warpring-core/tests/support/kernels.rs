@@ -59,6 +59,8 @@ pub mod op {
     pub const ASK_MANY: u32 = 16;
     /// Run the worker that the rig named, from inside this handler.
     pub const RUN_INSIDE: u32 = 17;
+    /// Work for `a` nanoseconds, then ask `to`.
+    pub const WORK_ASK: u32 = 18;
 }
 
 /// A message of one line.
@@ -250,6 +252,10 @@ async fn carry_out(sum: &Resident<u64>, ctx: &mut RingContext<'_>, cmd: Cmd) -> 
                 total += ctx.ask(cmd.to, Cmd { id: below.id + i as u32, a: i, ..below }).await?;
             }
             Ok(total)
+        }
+        op::WORK_ASK => {
+            super::work(cmd.a);
+            ctx.ask(cmd.to, below).await
         }
         op::RUN_INSIDE => {
             super::run_inside();

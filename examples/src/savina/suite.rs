@@ -1,0 +1,86 @@
+//! The list of the programs, and what their host parts share.
+
+use std::time::{Duration, Instant};
+
+use warpring::Runtime;
+
+use super::{bank_transaction, big, chameneos, counting, fork_join_throughput, ping_pong, thread_ring};
+
+/// Why a program failed.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// How long a program may take before it counts as hung.
+pub(super) const LIMIT: Duration = Duration::from_secs(120);
+
+/// What a program found out.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome {
+    /// To be compared with the answer of the parameters.
+    pub answer: i64,
+    /// Messages that the program consists of; a reply counts as one.
+    pub messages: u64,
+    /// From the first message to the answer; without the launch.
+    pub time: Duration,
+}
+
+/// Which parameters a program runs with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scale {
+    /// Those of the suite.
+    Savina,
+    /// Small ones.
+    Small,
+}
+
+/// A program of the suite.
+#[derive(Debug)]
+pub struct Program {
+    /// Its name, which is also its file's.
+    pub name: &'static str,
+    /// The answer that it must give.
+    pub answer: fn(Scale) -> i64,
+    /// Runs it on a runtime of this crate's module.
+    pub run: fn(&Runtime, Scale) -> Result<Outcome, Failure>,
+}
+
+macro_rules! program {
+    ($name:ident) => {{
+        fn params(scale: Scale) -> $name::Params {
+            match scale {
+                Scale::Savina => $name::Params::SAVINA,
+                Scale::Small => $name::Params::SMALL,
+            }
+        }
+        Program {
+            name: stringify!($name),
+            answer: |scale| params(scale).answer(),
+            run: |runtime, scale| $name::run(runtime, params(scale)),
+        }
+    }};
+}
+
+/// All of them.
+pub static PROGRAMS: [Program; 7] = [
+    program!(ping_pong),
+    program!(counting),
+    program!(fork_join_throughput),
+    program!(thread_ring),
+    program!(chameneos),
+    program!(big),
+    program!(bank_transaction),
+];
+
+/// Looks every now and then until `look` finds something. An actor cannot send to the host, so the host has to look.
+///
+/// # Errors
+/// What `look` says, or that [`LIMIT`] is over.
+pub(super) fn until<T>(mut look: impl FnMut() -> Result<Option<T>, Failure>) -> Result<T, Failure> {
+    let start = Instant::now();
+    while start.elapsed() < LIMIT {
+        if let Some(found) = look()? {
+            return Ok(found);
+        }
+        std::thread::sleep(Duration::from_micros(500));
+    }
+    Err(format!("not finished after {LIMIT:?}").into())
+}

@@ -1,0 +1,176 @@
+//! Each Savina program gives its answer on each backend, with no dead letter, no panic, and nothing left when the runtime ends.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use warpring::{Backend, LaunchOptions, Runtime, ShutdownError, block_on};
+use warpring_examples::savina::{Failure, Outcome, PROGRAMS, Scale, bank_transaction, thread_ring};
+
+/// Where and how large a program runs.
+struct Case {
+    backend: Backend,
+    workers: u32,
+    scale: Scale,
+}
+
+fn cases() -> Vec<Case> {
+    let cpu = [1, 2, 4].map(|workers| Case { backend: Backend::Cpu, workers, scale: Scale::Savina });
+    #[cfg_attr(not(feature = "sim"), allow(unused_mut))]
+    let mut cases = Vec::from(cpu);
+    #[cfg(feature = "sim")]
+    cases.extend([1, 2].map(|workers| Case { backend: Backend::Sim(Default::default()), workers, scale: Scale::Small }));
+    cases
+}
+
+/// What became of a runtime that a program has run on.
+struct Aftermath<T> {
+    result: Result<T, Failure>,
+    dead_letters: u64,
+    panics: u64,
+    shutdown: Result<(), ShutdownError>,
+}
+
+/// Builds a runtime, lets `run` have it, and shuts it down.
+fn on_a_runtime<T>(backend: Backend, workers: u32, run: impl FnOnce(&Runtime) -> Result<T, Failure>) -> Aftermath<T> {
+    // Two runtimes at a time would fight for the cores that their workers are pinned to.
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let dead_letters = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&dead_letters);
+    let runtime = Runtime::builder()
+        .module(&warpring_examples::MODULE)
+        .backend(backend)
+        .workers(workers)
+        .on_dead_letter(move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+        })
+        .build()
+        .expect("a runtime");
+    let result = run(&runtime);
+    let stats = block_on(runtime.stats()).expect("statistics of a running runtime");
+    let panics = stats.workers.iter().map(|worker| worker.counters.panics).sum();
+    let shutdown = block_on(runtime.shutdown());
+    Aftermath { result, dead_letters: dead_letters.load(Ordering::Relaxed), panics, shutdown }
+}
+
+fn for_each_backend(answer: impl Fn(Scale) -> i64, run: impl Fn(&Runtime, Scale) -> Result<Outcome, Failure>) {
+    for Case { backend, workers, scale } in cases() {
+        let case = format!("{backend}, {workers} workers");
+        let after = on_a_runtime(backend, workers, |runtime| run(runtime, scale));
+        let outcome = after.result.unwrap_or_else(|error| panic!("{case}: {error}"));
+        assert_eq!(outcome.answer, answer(scale), "{case}");
+        assert_eq!((after.dead_letters, after.panics), (0, 0), "{case}: dead letters and panics");
+        assert_eq!(after.shutdown, Ok(()), "{case}");
+        println!("{case}: {} messages in {:?}", outcome.messages, outcome.time);
+    }
+}
+
+fn gives_its_answer(name: &str) {
+    let program = PROGRAMS.iter().find(|program| program.name == name).expect("a program of the suite");
+    for_each_backend(program.answer, program.run);
+}
+
+macro_rules! tests {
+    ($($name:ident)*) => {
+        $(
+            #[test]
+            fn $name() {
+                gives_its_answer(stringify!($name));
+            }
+        )*
+
+        #[test]
+        fn every_program_has_a_test() {
+            assert_eq!(PROGRAMS.each_ref().map(|program| program.name), [$(stringify!($name)),*]);
+        }
+    };
+}
+tests! { ping_pong counting fork_join_throughput thread_ring chameneos big bank_transaction }
+
+#[test]
+fn all_programs_run_one_after_another_on_one_runtime() {
+    let after = on_a_runtime(Backend::Cpu, 2, |runtime| {
+        for _ in 0..3 {
+            for program in &PROGRAMS {
+                let outcome = (program.run)(runtime, Scale::Small)?;
+                assert_eq!(outcome.answer, (program.answer)(Scale::Small), "{}", program.name);
+            }
+        }
+        Ok(())
+    });
+    after.result.expect("every program ends");
+    assert_eq!((after.dead_letters, after.panics, after.shutdown), (0, 0, Ok(())));
+}
+
+#[test]
+fn the_token_stops_where_the_remainder_says() {
+    use thread_ring::Params;
+    assert_eq!(Params { actors: 503, hops: 1000 }.answer(), 498);
+    let after = on_a_runtime(Backend::Cpu, 2, |runtime| {
+        // None, one short of a round, a round, one more; then the suite's own ring.
+        for params in [0, 502, 503, 504].map(|hops| Params { actors: 503, hops }).into_iter().chain([Params::RING_OF_100]) {
+            assert_eq!(thread_ring::run(runtime, params)?.answer, params.answer(), "{params:?}");
+        }
+        Ok(())
+    });
+    after.result.expect("every token stops");
+    assert_eq!((after.dead_letters, after.shutdown), (0, Ok(())));
+}
+
+/// Were dead letters not counted, the tests above could not fail for one.
+#[test]
+fn a_token_for_nobody_is_a_dead_letter() {
+    let after = on_a_runtime(Backend::Cpu, 2, |runtime| {
+        // It has not joined a ring: its neighbour is nobody, on worker 0.
+        let node = block_on(runtime.launch(thread_ring::Node::new(1), LaunchOptions::default().on_worker(1)))?;
+        node.tell(thread_ring::Token { hops: 1 }).wait()?;
+        Ok(())
+    });
+    after.result.expect("the node takes the token");
+    assert_eq!((after.dead_letters, after.shutdown), (1, Ok(())));
+}
+
+/// The suite's file of facts, if this machine has it.
+fn facts() -> Option<serde_json::Value> {
+    let data = std::env::var_os("WARPRING_DATA")
+        .map_or_else(|| std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"), Into::into);
+    let path = data.join("actors/savina_benchmarks.json");
+    let Ok(text) = std::fs::read_to_string(&path) else {
+        println!("skipped: there is no {}; set WARPRING_DATA to the folder that has `actors`", path.display());
+        return None;
+    };
+    Some(serde_json::from_str(&text).expect("the file is JSON"))
+}
+
+#[test]
+fn the_parameters_are_those_of_the_suite() {
+    use warpring_examples::savina::{big, chameneos, counting, fork_join_throughput, ping_pong};
+    let Some(facts) = facts() else { return };
+    let programs = facts["benchmarks"].as_array().expect("a list of programs");
+    let fact = |package: &str| programs.iter().find(|program| program["package"] == package).expect("a program of the suite");
+    let params = |package: &str, names: &[&str]| -> Vec<u64> {
+        names.iter().map(|name| fact(package)["default_params"][*name].as_u64().expect("a number")).collect()
+    };
+    let same = |package: &str, names: &[&str], ours: &[u32]| {
+        assert_eq!(params(package, names), ours.iter().map(|n| u64::from(*n)).collect::<Vec<_>>(), "{package}");
+    };
+    same("pingpong", &["N"], &[ping_pong::Params::SAVINA.rounds]);
+    same("count", &["N"], &[counting::Params::SAVINA.increments]);
+    let fork_join = fork_join_throughput::Params::SAVINA;
+    same("fjthrput", &["N", "A"], &[fork_join.messages, fork_join.actors]);
+    let ring = thread_ring::Params::RING_OF_100;
+    same("threadring", &["N", "R"], &[ring.actors, ring.hops]);
+    assert_eq!(thread_ring::Params::SAVINA.hops, ring.hops);
+    let mall = chameneos::Params::SAVINA;
+    same("chameneos", &["numChameneos", "numMeetings"], &[mall.creatures, mall.meetings]);
+    let many = big::Params::SAVINA;
+    same("big", &["N", "W"], &[many.pings, many.actors]);
+    let bank = bank_transaction::Params::SAVINA;
+    same("banking", &["A", "N"], &[bank.accounts, bank.transactions]);
+
+    let totals = &fact("banking")["expected"]["numTransactions (1000 accounts) -> round(total transferred)"];
+    for params in [bank, bank_transaction::Params::SMALL] {
+        assert_eq!(params.accounts, 1000);
+        assert_eq!(totals[params.transactions.to_string()].as_i64(), Some(params.answer()), "{params:?}");
+    }
+}
