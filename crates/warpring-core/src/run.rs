@@ -7,7 +7,7 @@
 use core::task::Poll;
 
 use crate::error::KernelError;
-use crate::frame::{Outcome, Waiting};
+use crate::frame::Outcome;
 use crate::module::Module;
 use crate::team::{AnyTeam, Fabric, Team};
 use crate::worker::{Step, Worker};
@@ -52,24 +52,16 @@ where
                 }
                 Step::Again => continue,
                 Step::Idle => {
-                    team.lead(|| (*worker).idle());
+                    team.lead(|| (*worker).idle::<F>());
                     continue;
                 }
-                Step::Exit => {
-                    // What is still suspended will never go on: drop its locals. `finish` answers whoever asked.
-                    for index in 0..(*worker).frame_count {
-                        let frame = (*worker).frame(index);
-                        if (*frame).in_use && (*frame).waiting != Waiting::Flush {
-                            M::cancel((*frame).kind, Worker::op(frame), &Worker::lane(worker, frame, team.rank()));
-                        }
-                    }
-                    return;
-                }
+                Step::Exit => return,
             };
             let ended = match poll {
                 Poll::Ready(outcome) => Some(outcome),
                 Poll::Pending => None,
             };
+            team.ended(ended.as_ref(), (*frame).buffer.cast());
             team.lead(|| (*worker).settle::<F>(frame, ended, began));
         }
     }

@@ -602,27 +602,31 @@ impl Worker {
         }
     }
 
-    /// Nothing to do: let the host decide whether to spin or sleep.
+    /// Nothing to do: every now and then let the backend rest, and look at the clock.
     #[inline(always)]
-    pub(crate) fn idle(&mut self) {
+    pub(crate) fn idle<F: Fabric>(&mut self) {
         self.idle_rounds = self.idle_rounds.wrapping_add(1);
-        #[cfg(not(target_arch = "nvptx64"))]
-        if self.idle_rounds & 255 == 0 {
+        if self.idle_rounds & (F::IDLE_ROUNDS - 1) == 0 {
             self.tick();
             let mut wake = self.next_wake;
             if core::mem::take(&mut self.blocked) || !self.flushing.is_empty() {
                 // It waits for room in a ring, and whoever makes room wakes nobody.
                 wake = wake.min(self.now.saturating_add(LOOK_FOR_ROOM_NS));
             }
-            // SAFETY: the hooks outlive the worker (contract of `init`).
-            unsafe { (self.hooks.idle)(self.hooks.data, self.index, self.idle_rounds, wake) }
+            F::idle(self, wake);
             // Not `tick`: no step took this time.
             self.now = self.clock();
             self.wake_due();
         }
-        #[cfg(target_arch = "nvptx64")]
-        if self.idle_rounds & 255 == 0 {
-            self.tick();
+    }
+
+    /// Lets the host decide whether to spin or sleep, at most until `wake`.
+    #[inline(always)]
+    pub(crate) fn rest(&self, wake: u64) {
+        #[cfg(not(target_arch = "nvptx64"))]
+        // SAFETY: the hooks outlive the worker (contract of `init`).
+        unsafe {
+            (self.hooks.idle)(self.hooks.data, self.index, self.idle_rounds, wake)
         }
     }
 

@@ -222,7 +222,10 @@ impl Worker {
 
     fn kind_table(&self, kind: u16) -> &KindTable {
         // SAFETY: the module outlives the worker; `fits` checked the kind.
-        unsafe { &(&(*self.module).kinds)[usize::from(kind)] }
+        unsafe {
+            let module = &*self.module;
+            &module.kinds[usize::from(kind)]
+        }
     }
 
     fn adopt_some(&mut self) -> Step {

@@ -432,4 +432,6 @@ pub static MODULE: ModuleTable = ModuleTable {
     future_bytes: TestModule::FUTURE_BYTES,
     max_lines: TestModule::MAX_LINES,
     run_cpu,
+    #[cfg(feature = "sim")]
+    run_sim: warpring_core::run::run::<TestModule, warpring_core::team::sim::Sim>,
 };
