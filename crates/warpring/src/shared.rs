@@ -360,8 +360,8 @@ impl Shared {
         match stated {
             None => (self.settings.ask_limit, 0),
             Some(limit) => {
-                let at = self.now().saturating_add(limit.as_nanos().min(u128::from(u64::MAX / 2)) as u64);
-                (limit, warpring_core::message::deadline_ticks(at))
+                let ns = limit.as_nanos().min(u128::from(u64::MAX / 2)) as u64;
+                (limit, warpring_core::message::deadline_within(self.now(), ns))
             }
         }
     }
