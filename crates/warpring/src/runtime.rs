@@ -10,12 +10,13 @@ use warpring_core::layout::round_up;
 use warpring_core::module::{Exported, ModuleTable};
 use warpring_core::team::Cpu;
 use warpring_core::worker::{Adopt, CONTROL_ADOPT, CONTROL_PROBE, CONTROL_STOP, Report};
+use warpring_core::message::Kind;
 use warpring_core::{ActorId, GroupAddress, KernelError, RingMessage};
 
 use crate::actor_ref::{ActorRef, Group};
 use crate::backend::{Backend, Engine, IdlePolicy, cpu};
 use crate::dead_letter::{DeadLetter, DeadLetterHook, DeadLetters};
-use crate::error::{AskError, BuildError, LaunchError, PortError, Refusal, ShutdownError};
+use crate::error::{BuildError, LaunchError, PortError, Refusal, ShutdownError};
 use crate::memory::Block;
 use crate::port::Port;
 use crate::reply::{Pending, Reply};
@@ -305,7 +306,7 @@ impl Runtime {
         let values = Values::new(1, kernel_stride::<K>());
         values.put(0, kernel);
         let pending = self.adopt::<K>(worker, slot, 1, values, &options).await;
-        finish_adopt(pending?.await)?;
+        adopted(pending?).await?;
         let id = ActorId { slot, generation: GENERATION, worker: worker as u16 };
         Ok(ActorRef::new(Arc::clone(&self.shared), id))
     }
@@ -354,8 +355,8 @@ impl Runtime {
             }
         }
         let mut result = Ok(());
-        for adopted in pending {
-            result = result.and(finish_adopt(adopted.await));
+        for launch in pending {
+            result = result.and(adopted(launch).await);
         }
         result?;
         Ok(Group::new(Arc::clone(&self.shared), GroupAddress::new(base, count, workers as u16, GENERATION)))
@@ -392,7 +393,7 @@ impl Runtime {
         count: u32,
         values: Values,
         options: &LaunchOptions,
-    ) -> Result<Reply<(), ()>, LaunchError> {
+    ) -> Result<Pending, LaunchError> {
         let adopt = Adopt {
             slot,
             count,
@@ -497,30 +498,29 @@ impl Values {
     }
 }
 
-fn finish_adopt(answer: Result<(), AskError<()>>) -> Result<(), LaunchError> {
-    match answer {
-        Ok(()) => Ok(()),
-        Err(AskError::NotHandled { reason: Refusal::RuntimeStopped, .. }) => Err(LaunchError::Stopped),
-        Err(AskError::Handler(error)) => Err(LaunchError::Initialize(error)),
-        Err(_) => Err(LaunchError::Initialize(KernelError::Deadline)),
+/// Waits for the end of a launch: of every `initialize` on one worker.
+async fn adopted(mut launch: Pending) -> Result<(), LaunchError> {
+    let lines = std::future::poll_fn(|cx| launch.poll_lines(cx)).await;
+    // A launch has no deadline, so only the end of the runtime keeps the answer away.
+    let Ok(lines) = lines else { return Err(LaunchError::Stopped) };
+    // SAFETY: the answer was seen, and `launch` holds the cell.
+    let header = unsafe { lines.header() };
+    launch.done();
+    if header.kind() == Kind::Reply as u8 {
+        return Ok(());
+    }
+    match KernelError::from_parts(header.tag, header.sender) {
+        KernelError::Stopped if launch.shared.closing.load(Ordering::Acquire) => Err(LaunchError::Stopped),
+        error => Err(LaunchError::Initialize(error)),
     }
 }
 
 /// Sends a control message, waiting while the ring is full.
-async fn control<A: RingMessage, R: RingMessage>(
-    shared: &Arc<Shared>,
-    worker: u32,
-    tag: u16,
-    message: &A,
-) -> Result<Reply<(), R>, Refusal> {
+async fn control<A: RingMessage>(shared: &Arc<Shared>, worker: u32, tag: u16, message: &A) -> Result<Pending, Refusal> {
     loop {
         match shared.control(worker, tag, message) {
-            Ok(held) => {
-                // A launch runs the user's `initialize` as often as there are actors: it has no deadline of its own.
-                let pending = Pending::new(Arc::clone(shared), held, Duration::MAX);
-                let id = ActorId { slot: u32::MAX, generation: 0, worker: worker as u16 };
-                return Ok(Reply::new(pending, id, ()));
-            }
+            // A launch runs the user's `initialize` as often as there are actors: it has no deadline of its own.
+            Ok(held) => return Ok(Pending::new(Arc::clone(shared), held, Duration::MAX)),
             Err(Refusal::RingFull { .. } | Refusal::TooManyAsks { .. }) => {
                 shared.pump();
                 yield_once().await;
@@ -545,7 +545,8 @@ async fn yield_once() {
 async fn probe(shared: &Arc<Shared>) -> Result<Vec<Report>, Refusal> {
     let mut pending = Vec::with_capacity(shared.seats.len());
     for worker in 0..shared.seats.len() as u32 {
-        pending.push(control::<_, Report>(shared, worker, CONTROL_PROBE, &()).await?);
+        let id = ActorId { slot: u32::MAX, generation: 0, worker: worker as u16 };
+        pending.push(Reply::<(), Report>::new(control(shared, worker, CONTROL_PROBE, &()).await?, id, ()));
     }
     let mut reports = Vec::with_capacity(pending.len());
     for answer in pending {
@@ -564,7 +565,7 @@ fn end(shared: &Arc<Shared>, threads: Vec<JoinHandle<()>>, limit: Duration) -> R
     if lost(shared).is_none() {
         for worker in 0..shared.seats.len() as u32 {
             // It cannot fail for good: the ring is closed further down, and the worker takes control messages.
-            if let Ok(stop) = pollster::block_on(control::<_, ()>(shared, worker, CONTROL_STOP, &())) {
+            if let Ok(stop) = pollster::block_on(control(shared, worker, CONTROL_STOP, &())) {
                 stops.push(stop);
             }
         }
