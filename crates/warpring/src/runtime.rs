@@ -592,7 +592,7 @@ fn end(shared: &Arc<Shared>, threads: Vec<JoinHandle<()>>, limit: Duration) -> R
     }
     shared.ended.store(true, Ordering::Release);
     shared.deadlines.stop();
-    for cell in 0..shared.cells.count() {
+    for cell in 0..shared.cells.total() {
         shared.cells.waker(cell).wake();
     }
     drop(stops);

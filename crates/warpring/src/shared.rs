@@ -124,7 +124,7 @@ impl Shared {
         let n = workers as usize;
         let mut blocks = Vec::new();
         let mut rings = Rings { blocks: &mut blocks };
-        let cells = Cells::new(settings.outstanding_asks + 8 * workers, module.max_lines);
+        let cells = Cells::new(settings.outstanding_asks, 8 * workers, module.max_lines);
         let peers: Vec<*mut Peer> = (0..n).map(|_| rings.block::<Peer>(n)).collect();
         let inlets: Vec<*mut Consumer> = (0..n).map(|_| rings.block::<Consumer>(1 + MAX_PORTS)).collect();
         let seats: Box<[Seat]> = (0..n)
@@ -201,7 +201,7 @@ impl Shared {
                 module,
             })
             .collect();
-        let deadlines = Deadlines::new(cells.count());
+        let deadlines = Deadlines::new(cells.total());
         let shared = Arc::new(Self {
             module,
             slots: Mutex::new(Slots { next: vec![0; n], ..Slots::default() }),
@@ -306,7 +306,7 @@ impl Shared {
 
     /// Sends a control message to a worker and gives the cell that its answer comes to.
     pub(crate) fn control<M: RingMessage>(&self, worker: u32, tag: u16, message: &M) -> Result<Held, Refusal> {
-        let Some(held) = self.cells.take() else { return Err(Refusal::TooManyAsks { limit: self.cells.count() }) };
+        let Some(held) = self.cells.take_own() else { return Err(Refusal::TooManyAsks { limit: self.cells.count() }) };
         let header = Header {
             kind: Kind::Control as u8 | WAKE,
             lines: lines_for(M::SIZE) as u8,
@@ -323,11 +323,11 @@ impl Shared {
                 Ok(held)
             }
             Ok(false) => {
-                self.cells.give(held.cell);
+                self.cells.release(held.cell);
                 Err(Refusal::RingFull { worker })
             }
             Err(_) => {
-                self.cells.give(held.cell);
+                self.cells.release(held.cell);
                 Err(Refusal::RuntimeStopped)
             }
         }
