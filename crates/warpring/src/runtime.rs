@@ -147,7 +147,8 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Called for each message that wanted no reply and was not handled, on the worker's thread: be quick, and do not wait.
+    /// Called for each message that wanted no reply and was not handled, on the worker's thread: be quick, and do not wait. A panic in
+    /// it is printed and changes nothing.
     pub fn on_dead_letter(mut self, hook: impl Fn(&DeadLetter) + Send + Sync + 'static) -> Self {
         self.dead_letters = Some(Box::new(hook));
         self

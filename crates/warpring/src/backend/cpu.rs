@@ -139,6 +139,14 @@ thread_local! {
     static IN_WORKER: RefCell<Option<Option<(String, u32)>>> = const { RefCell::new(None) };
 }
 
+/// Runs `f`, which is no handler: its panics go to the hook that everybody else's go to.
+pub(crate) fn outside_worker<R>(f: impl FnOnce() -> R) -> R {
+    let site = IN_WORKER.with_borrow_mut(Option::take);
+    let result = f();
+    IN_WORKER.with_borrow_mut(|now| *now = site);
+    result
+}
+
 /// A panic's location is only known to the hook. On worker threads it is kept and nothing is printed, because the asker gets it
 /// as an error; everywhere else the former hook runs.
 fn catch_panic_sites() {
