@@ -406,7 +406,8 @@ impl Runtime {
         };
         // Kept until the workers have ended, whatever becomes of this future.
         self.shared.states.lock().unwrap_or_else(|e| e.into_inner()).push(values.block);
-        control(&self.shared, worker, CONTROL_ADOPT, &adopt).await.map_err(|_| LaunchError::Stopped)
+        // It runs the user's `initialize` as often as there are actors: it has no deadline of its own.
+        control(&self.shared, worker, CONTROL_ADOPT, &adopt, Duration::MAX).await.map_err(|_| LaunchError::Stopped)
     }
 
     /// Opens a port: a host thread's own rings to the workers, with room for `window` asks under way.
@@ -422,7 +423,7 @@ impl Runtime {
     /// # Errors
     /// [`LaunchError::Stopped`] once the runtime is stopping.
     pub async fn stats(&self) -> Result<Stats, LaunchError> {
-        let workers = probe(&self.shared).await.map_err(|_| LaunchError::Stopped)?;
+        let workers = probe(&self.shared, Duration::MAX).await.map_err(|_| LaunchError::Stopped)?;
         let states = self.shared.states.lock().unwrap_or_else(|e| e.into_inner());
         Ok(Stats {
             workers,
@@ -517,12 +518,17 @@ async fn adopted(mut launch: Pending) -> Result<(), LaunchError> {
 }
 
 /// Sends a control message, waiting while the ring is full.
-async fn control<A: RingMessage>(shared: &Arc<Shared>, worker: u32, tag: u16, message: &A) -> Result<Pending, Refusal> {
+async fn control<A: RingMessage>(
+    shared: &Arc<Shared>,
+    worker: u32,
+    tag: u16,
+    message: &A,
+    limit: Duration,
+) -> Result<Pending, Refusal> {
     loop {
         match shared.control(worker, tag, message) {
-            // A launch runs the user's `initialize` as often as there are actors: it has no deadline of its own.
-            Ok(held) => return Ok(Pending::new(Arc::clone(shared), held, Duration::MAX)),
-            Err(Refusal::RingFull { .. } | Refusal::TooManyAsks { .. }) => {
+            Ok(held) => return Ok(Pending::new(Arc::clone(shared), held, limit)),
+            Err(Refusal::RingFull { .. } | Refusal::TooManyAsks { .. }) if !shared.seats[worker as usize].lost.load(Ordering::Acquire) => {
                 shared.pump();
                 yield_once().await;
             }
@@ -543,11 +549,11 @@ async fn yield_once() {
     .await
 }
 
-async fn probe(shared: &Arc<Shared>) -> Result<Vec<Report>, Refusal> {
+async fn probe(shared: &Arc<Shared>, limit: Duration) -> Result<Vec<Report>, Refusal> {
     let mut pending = Vec::with_capacity(shared.seats.len());
     for worker in 0..shared.seats.len() as u32 {
         let id = ActorId { slot: u32::MAX, generation: 0, worker: worker as u16 };
-        pending.push(Reply::<(), Report>::new(control(shared, worker, CONTROL_PROBE, &()).await?, id, ()));
+        pending.push(Reply::<(), Report>::new(control(shared, worker, CONTROL_PROBE, &(), limit).await?, id, ()));
     }
     let mut reports = Vec::with_capacity(pending.len());
     for answer in pending {
@@ -563,12 +569,12 @@ fn end(shared: &Arc<Shared>, threads: Vec<JoinHandle<()>>, limit: Duration) -> R
     let lost = |shared: &Shared| shared.lost.lock().unwrap_or_else(|e| e.into_inner()).clone();
     let mut result = if lost(shared).is_none() { drain(shared, limit) } else { Ok(()) };
     let mut stops = Vec::new();
-    if lost(shared).is_none() {
-        for worker in 0..shared.seats.len() as u32 {
-            // It cannot fail for good: the ring is closed further down, and the worker takes control messages.
-            if let Ok(stop) = pollster::block_on(control(shared, worker, CONTROL_STOP, &())) {
-                stops.push(stop);
-            }
+    for (worker, seat) in shared.seats.iter().enumerate() {
+        // It fails for a worker that was lost, and for no other: the rest take control messages, and their threads are joined below.
+        if !seat.lost.load(Ordering::Acquire)
+            && let Ok(stop) = pollster::block_on(control(shared, worker as u32, CONTROL_STOP, &(), Duration::MAX))
+        {
+            stops.push(stop);
         }
     }
     match shared.engine.get() {
@@ -603,6 +609,9 @@ fn end(shared: &Arc<Shared>, threads: Vec<JoinHandle<()>>, limit: Duration) -> R
     }
 }
 
+/// So long a busy worker has to answer a probe, also when there is no time to drain.
+const SHORTEST_PROBE: Duration = Duration::from_millis(100);
+
 /// Waits until nothing is under way: every worker idle, and every message that one worker sent taken by another, twice in a row
 /// with the same counts (Mattern's four-counter test for distributed termination).
 fn drain(shared: &Arc<Shared>, limit: Duration) -> Result<(), ShutdownError> {
@@ -610,7 +619,11 @@ fn drain(shared: &Arc<Shared>, limit: Duration) -> Result<(), ShutdownError> {
     let mut before = None;
     let mut pause = Duration::from_micros(20);
     loop {
-        let Ok(reports) = pollster::block_on(probe(shared)) else { return Ok(()) };
+        // A worker that does not answer is in a handler that does not return.
+        let patience = limit.saturating_sub(start.elapsed()).max(SHORTEST_PROBE);
+        let Ok(reports) = pollster::block_on(probe(shared, patience)) else {
+            return Err(ShutdownError::NotDrained { handlers: 1, waiting: 0, limit });
+        };
         let frames: u32 = reports.iter().map(|r| r.frames).sum();
         let waiting: u32 = reports.iter().map(|r| r.waiting).sum();
         let sent: u64 = reports.iter().map(|r| r.counters.sent).sum();

@@ -30,6 +30,8 @@ pub(crate) struct Seat {
     /// When it ran out of work; the worker's own.
     pub(crate) idle_since: AtomicU64,
     pub(crate) thread: OnceLock<std::thread::Thread>,
+    /// It ended by a panic of the framework's own.
+    pub(crate) lost: AtomicBool,
 }
 
 /// A value alone on its pair of cache lines.
@@ -139,6 +141,7 @@ impl Shared {
                     parked: Padded::default(),
                     idle_since: AtomicU64::new(0),
                     thread: OnceLock::new(),
+                    lost: AtomicBool::new(false),
                 }
             })
             .collect();
