@@ -9,6 +9,7 @@ use warpring_core::message::{FROM_HOST, HIGH_PRIORITY, Header, Kind, NO_SENDER, 
 use warpring_core::module::ModuleTable;
 use warpring_core::ring::{Consumer, Line, Lines, Producer, RingMemory, SharedProducer};
 use warpring_core::scoped::{System, Word32};
+use warpring_core::team::Cpu;
 use warpring_core::worker::{Hooks, MAX_PORTS, Peer, Worker, WorkerMemory, lane_bytes};
 use warpring_core::{Actor, ActorId, Frame, KernelError, Priority};
 
@@ -334,6 +335,34 @@ impl Shared {
                 Err(Refusal::RuntimeStopped)
             }
         }
+    }
+
+    /// Answers what the ended workers have left, and what ports have sent since. A port looks at `closing` and then sends, without
+    /// a barrier between: what slips in behind the end is found when the port is dropped.
+    pub(crate) fn refuse_rest(&self) {
+        let _ports = self.ports.lock().unwrap_or_else(|e| e.into_inner());
+        for seat in &self.seats {
+            let until = seat.ingress.close();
+            // SAFETY: the workers have ended, the ring is closed, and the lock keeps everybody else out.
+            unsafe {
+                (*seat.worker).finish::<Cpu>();
+                (*seat.worker).refuse_inlets::<Cpu>(until);
+            }
+        }
+        // Within the lock: a port that is dropped from now on looks for itself.
+        self.ended.store(true, Ordering::Release);
+    }
+
+    /// Takes back what belonged to a port that is dropped.
+    pub(crate) fn return_port(&self, port: PortSeat) {
+        let mut ports = self.ports.lock().unwrap_or_else(|e| e.into_inner());
+        if self.ended.load(Ordering::Acquire) {
+            for seat in &self.seats {
+                // SAFETY: as in `refuse_rest`.
+                unsafe { (*seat.worker).refuse_inlets::<Cpu>(seat.ingress.close()) }
+            }
+        }
+        ports.push(port);
     }
 
     /// What a worker's refusal means for the host.
