@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use warpring_core::layout::round_up;
 use warpring_core::module::{Exported, ModuleTable};
-use warpring_core::team::Cpu;
 use warpring_core::worker::{Adopt, CONTROL_ADOPT, CONTROL_PROBE, CONTROL_STOP, Report};
 use warpring_core::message::Kind;
 use warpring_core::{ActorId, GroupAddress, KernelError, RingMessage};
@@ -328,12 +327,22 @@ impl Runtime {
             return Err(LaunchError::Option { name: "worker", allowed: "nothing for a group, which is spread over all workers" });
         }
         let workers = self.workers();
-        let rows = |worker: u32| (count + workers - 1 - worker) / workers;
+        let rows = |worker: u32| count / workers + u32::from(worker < count % workers);
+        let limit = self.per_worker();
+        if rows(0) > limit {
+            return Err(LaunchError::TooManyActors { wanted: count.into(), limit: u64::from(limit) * u64::from(workers) });
+        }
+        // All values before any slot is taken: a kernel that is not valid, or a panic in `kernel`, costs no slots.
+        let values: Vec<Values> = (0..workers).map(|w| Values::new(rows(w), kernel_stride::<K>())).collect();
+        for index in 0..count {
+            let kernel = kernel(index);
+            kernel.validate().map_err(LaunchError::Invalid)?;
+            values[(index % workers) as usize].put(index / workers, kernel);
+        }
         let base = {
             let mut slots = self.shared.slots.lock().unwrap_or_else(|e| e.into_inner());
             // The same rows on every worker, so that an index is enough to find an actor.
             let base = slots.next.iter().copied().max().unwrap_or(0);
-            let limit = self.per_worker();
             if u64::from(base) + u64::from(rows(0)) > u64::from(limit) {
                 let wanted = u64::from(base) * u64::from(workers) + u64::from(count);
                 return Err(LaunchError::TooManyActors { wanted, limit: u64::from(limit) * u64::from(workers) });
@@ -342,12 +351,6 @@ impl Runtime {
             slots.launched += u64::from(count);
             base
         };
-        let values: Vec<Values> = (0..workers).map(|w| Values::new(rows(w), kernel_stride::<K>())).collect();
-        for index in 0..count {
-            let kernel = kernel(index);
-            kernel.validate().map_err(LaunchError::Invalid)?;
-            values[(index % workers) as usize].put(index / workers, kernel);
-        }
         let mut pending = Vec::with_capacity(workers as usize);
         for (worker, values) in values.into_iter().enumerate() {
             let rows = rows(worker as u32);
@@ -589,15 +592,7 @@ fn end(shared: &Arc<Shared>, threads: Vec<JoinHandle<()>>, limit: Duration) -> R
         }
     }
     // No worker runs any more: answer what they left. Replies to other workers go nowhere, and nobody waits for them.
-    for seat in &shared.seats {
-        let until = seat.ingress.close();
-        // SAFETY: the worker's thread has ended, and the ring is closed.
-        unsafe {
-            (*seat.worker).finish::<Cpu>();
-            (*seat.worker).refuse_inlets::<Cpu>(until);
-        }
-    }
-    shared.ended.store(true, Ordering::Release);
+    shared.refuse_rest();
     shared.deadlines.stop();
     for cell in 0..shared.cells.total() {
         shared.cells.waker(cell).wake();
