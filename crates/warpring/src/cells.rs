@@ -6,6 +6,10 @@
 //! | `sequence` | the holder | before it asks |
 //! | `parked` | the holder | while it sleeps |
 //! | the free list | any host thread | compare-and-swap |
+//! | the runtime's own cells | any host thread | under a lock |
+//!
+//! The runtime asks its workers too (launches, probes, stops). It has cells of its own for that, so that a runtime whose cells are
+//! all in use can still be looked at and stopped.
 //!
 //! An ask that is given up leaves its cell with the worker: it is free again only after the late reply has come (`orphans`).
 
@@ -30,6 +34,9 @@ pub(crate) struct Cells {
     /// Tag in the high half (against ABA), first free cell in the low half.
     free: AtomicU64,
     orphans: Mutex<Vec<Held>>,
+    /// Cells for asks; those from here on are the runtime's own.
+    asks: u32,
+    own: Mutex<Vec<u32>>,
 }
 
 /// A cell that somebody holds, with the sequence that its reply will have.
@@ -40,22 +47,48 @@ pub(crate) struct Held {
 }
 
 impl Cells {
-    pub(crate) fn new(count: u32, per_cell: usize) -> Self {
-        let n = count as usize;
+    pub(crate) fn new(asks: u32, own: u32, per_cell: usize) -> Self {
+        let n = (asks + own) as usize;
         Self {
             lines: Block::of::<Line>(n * per_cell),
             per_cell,
             parked: Block::of::<Word32>(n),
             sequences: (0..n).map(|_| AtomicU32::new(0)).collect(),
             wakers: (0..n).map(|_| AtomicWaker::new()).collect(),
-            next: (0..count).map(|i| AtomicU32::new(if i + 1 < count { i + 1 } else { NONE })).collect(),
-            free: AtomicU64::new(if count == 0 { u64::from(NONE) } else { 0 }),
+            next: (0..asks + own).map(|i| AtomicU32::new(if i + 1 < asks { i + 1 } else { NONE })).collect(),
+            free: AtomicU64::new(if asks == 0 { u64::from(NONE) } else { 0 }),
             orphans: Mutex::new(Vec::new()),
+            asks,
+            own: Mutex::new((asks..asks + own).collect()),
         }
     }
 
+    /// Cells for asks.
     pub(crate) fn count(&self) -> u32 {
+        self.asks
+    }
+
+    /// All cells, the runtime's own included.
+    pub(crate) fn total(&self) -> u32 {
         self.next.len() as u32
+    }
+
+    /// Takes one of the runtime's own cells.
+    pub(crate) fn take_own(&self) -> Option<Held> {
+        let mut cell = self.own.lock().unwrap_or_else(|e| e.into_inner()).pop();
+        if cell.is_none() && self.sweep() {
+            cell = self.own.lock().unwrap_or_else(|e| e.into_inner()).pop();
+        }
+        cell.map(|cell| self.renew(cell))
+    }
+
+    /// Gives a cell back of either kind.
+    pub(crate) fn release(&self, cell: u32) {
+        if cell < self.asks {
+            self.give(cell);
+        } else {
+            self.own.lock().unwrap_or_else(|e| e.into_inner()).push(cell);
+        }
     }
 
     pub(crate) fn lines(&self) -> *mut Line {
@@ -99,7 +132,7 @@ impl Cells {
         Held { cell, sequence: self.sequences[cell as usize].load(Ordering::Relaxed) }
     }
 
-    /// Gives a cell back whose reply was read.
+    /// Gives a cell for asks back whose reply was read.
     #[inline]
     pub(crate) fn give(&self, cell: u32) {
         let mut head = self.free.load(Ordering::Relaxed);
@@ -117,7 +150,7 @@ impl Cells {
     pub(crate) fn abandon(&self, held: Held) {
         self.wakers[held.cell as usize].take();
         if self.reply(held).is_some() {
-            self.give(held.cell);
+            self.release(held.cell);
         } else {
             self.orphans.lock().unwrap_or_else(|e| e.into_inner()).push(held);
         }
@@ -130,7 +163,7 @@ impl Cells {
         orphans.retain(|held| {
             let late = self.reply(*held).is_some();
             if late {
-                self.give(held.cell);
+                self.release(held.cell);
             }
             !late
         });

@@ -1,10 +1,13 @@
 //! Dead letters: messages that wanted no reply and were not handled.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use warpring_core::{ActorId, KernelError};
+
+use crate::backend::cpu;
 
 /// A message that wanted no reply and was not handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +50,8 @@ impl DeadLetters {
     pub(crate) fn add(&self, letter: DeadLetter) {
         self.count.fetch_add(1, Ordering::Relaxed);
         if let Some(hook) = &self.hook {
-            hook(&letter);
+            // It is the user's, and the scheduler calls it: its panic is printed like any other, and ends nothing.
+            let _ = cpu::outside_worker(|| catch_unwind(AssertUnwindSafe(|| hook(&letter))));
         }
         let mut log = self.log.lock().unwrap_or_else(|e| e.into_inner());
         if log.len() == LOG {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use warpring_core::message::{Header, Parcel, encode, lines_for};
@@ -29,6 +29,8 @@ pub struct Port {
     /// Cells of asks that were given up and whose reply is still to come.
     late: Vec<Held>,
     window: u32,
+    /// No other port of the process has it: says whose a ticket is.
+    number: u64,
 }
 
 impl fmt::Debug for Port {
@@ -43,6 +45,7 @@ impl fmt::Debug for Port {
 #[derive(Debug)]
 pub struct Ticket<M, R> {
     held: Held,
+    port: u64,
     to: ActorId,
     message: M,
     reply: PhantomData<fn() -> R>,
@@ -72,7 +75,9 @@ impl Port {
         };
         // SYNC: port (release): the port's rings are in place since the runtime was built.
         shared.open_ports.0.fetch_or(1 << seat.index, Ordering::AcqRel);
-        Ok(Self { shared, seat: Some(seat), cells: free.clone(), free, late: Vec::new(), window })
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        Ok(Self { shared, seat: Some(seat), cells: free.clone(), free, late: Vec::new(), window, number })
     }
 
     #[inline(always)]
@@ -111,7 +116,7 @@ impl Port {
         match encode(&message, |parcel| self.push(to.id(), &header, parcel)) {
             Ok(()) => {
                 self.free.pop();
-                Ok(Ticket { held, to: to.id(), message, reply: PhantomData })
+                Ok(Ticket { held, port: self.number, to: to.id(), message, reply: PhantomData })
             }
             Err(reason) => Err(TellError { reason, message }),
         }
@@ -131,8 +136,12 @@ impl Port {
     ///
     /// # Errors
     /// The outer error is the ticket of an ask whose reply is not there yet; the inner one says why there is no reply.
+    ///
+    /// # Panics
+    /// If the ticket is another port's.
     #[inline]
     pub fn poll<M: RingMessage, R: RingMessage>(&mut self, ticket: Ticket<M, R>) -> Result<Result<R, AskError<M>>, Ticket<M, R>> {
+        self.own(&ticket);
         match self.shared.cells.reply(ticket.held) {
             Some(lines) => {
                 let result = reply::read(&self.shared, lines, ticket.to, ticket.message);
@@ -150,8 +159,12 @@ impl Port {
     ///
     /// # Errors
     /// See [`AskError`].
+    ///
+    /// # Panics
+    /// If the ticket is another port's.
     #[inline]
     pub fn wait<M: RingMessage, R: RingMessage>(&mut self, ticket: Ticket<M, R>) -> Result<R, AskError<M>> {
+        self.own(&ticket);
         match reply::wait(&self.shared, ticket.held, self.shared.settings.ask_limit) {
             Ok(lines) => {
                 let result = reply::read(&self.shared, lines, ticket.to, ticket.message);
@@ -163,6 +176,13 @@ impl Port {
                 Err(no_reply.into_error(ticket.to, ticket.message))
             }
         }
+    }
+
+    /// A ticket names a cell of its port. With another's, two asks would share a cell, or the cell would not be there at all.
+    #[inline(always)]
+    #[track_caller]
+    fn own<M, R>(&self, ticket: &Ticket<M, R>) {
+        assert!(ticket.port == self.number, "the ticket is another port's");
     }
 
     /// Sends an ask and waits for its reply.
@@ -238,17 +258,18 @@ impl Port {
 
 impl Drop for Port {
     fn drop(&mut self) {
+        if let Some(seat) = self.seat.take() {
+            self.shared.return_port(seat);
+        }
         self.reclaim();
+        self.free.sort_unstable();
         for cell in self.cells.drain(..) {
-            if self.free.contains(&cell) {
+            if self.free.binary_search(&cell).is_ok() {
                 self.shared.cells.give(cell);
             } else {
                 // Given up, or its ticket was dropped: free again when the reply comes.
                 self.shared.cells.abandon(self.shared.cells.current(cell));
             }
-        }
-        if let Some(seat) = self.seat.take() {
-            self.shared.ports.lock().unwrap_or_else(|e| e.into_inner()).push(seat);
         }
     }
 }

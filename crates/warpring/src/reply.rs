@@ -215,8 +215,10 @@ impl Pending {
         if let Some(held) = self.held.take() {
             if self.sent.is_some() {
                 self.shared.deadlines.clear(held.cell);
+                // Or the cell keeps the task alive until its next use.
+                self.shared.cells.waker(held.cell).take();
             }
-            self.shared.cells.give(held.cell);
+            self.shared.cells.release(held.cell);
         }
     }
 

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use warpring_core::layout::round_up;
 use warpring_core::module::{Exported, ModuleTable};
-use warpring_core::team::Cpu;
 use warpring_core::worker::{Adopt, CONTROL_ADOPT, CONTROL_PROBE, CONTROL_STOP, Report};
+use warpring_core::message::Kind;
 use warpring_core::{ActorId, GroupAddress, KernelError, RingMessage};
 
 use crate::actor_ref::{ActorRef, Group};
 use crate::backend::{Backend, Engine, IdlePolicy, cpu};
 use crate::dead_letter::{DeadLetter, DeadLetterHook, DeadLetters};
-use crate::error::{AskError, BuildError, LaunchError, PortError, Refusal, ShutdownError};
+use crate::error::{BuildError, LaunchError, PortError, Refusal, ShutdownError};
 use crate::memory::Block;
 use crate::port::Port;
 use crate::reply::{Pending, Reply};
@@ -146,7 +146,8 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Called for each message that wanted no reply and was not handled, on the worker's thread: be quick, and do not wait.
+    /// Called for each message that wanted no reply and was not handled, on the worker's thread: be quick, and do not wait. A panic in
+    /// it is printed and changes nothing.
     pub fn on_dead_letter(mut self, hook: impl Fn(&DeadLetter) + Send + Sync + 'static) -> Self {
         self.dead_letters = Some(Box::new(hook));
         self
@@ -309,7 +310,7 @@ impl Runtime {
         let values = Values::new(1, kernel_stride::<K>());
         values.put(0, kernel);
         let pending = self.adopt::<K>(worker, slot, 1, values, &options).await;
-        finish_adopt(pending?.await)?;
+        adopted(pending?).await?;
         let id = ActorId { slot, generation: GENERATION, worker: worker as u16 };
         Ok(ActorRef::new(Arc::clone(&self.shared), id))
     }
@@ -330,12 +331,22 @@ impl Runtime {
             return Err(LaunchError::Option { name: "worker", allowed: "nothing for a group, which is spread over all workers" });
         }
         let workers = self.workers();
-        let rows = |worker: u32| (count + workers - 1 - worker) / workers;
+        let rows = |worker: u32| count / workers + u32::from(worker < count % workers);
+        let limit = self.per_worker();
+        if rows(0) > limit {
+            return Err(LaunchError::TooManyActors { wanted: count.into(), limit: u64::from(limit) * u64::from(workers) });
+        }
+        // All values before any slot is taken: a kernel that is not valid, or a panic in `kernel`, costs no slots.
+        let values: Vec<Values> = (0..workers).map(|w| Values::new(rows(w), kernel_stride::<K>())).collect();
+        for index in 0..count {
+            let kernel = kernel(index);
+            kernel.validate().map_err(LaunchError::Invalid)?;
+            values[(index % workers) as usize].put(index / workers, kernel);
+        }
         let base = {
             let mut slots = self.shared.slots.lock().unwrap_or_else(|e| e.into_inner());
             // The same rows on every worker, so that an index is enough to find an actor.
             let base = slots.next.iter().copied().max().unwrap_or(0);
-            let limit = self.per_worker();
             if u64::from(base) + u64::from(rows(0)) > u64::from(limit) {
                 let wanted = u64::from(base) * u64::from(workers) + u64::from(count);
                 return Err(LaunchError::TooManyActors { wanted, limit: u64::from(limit) * u64::from(workers) });
@@ -344,12 +355,6 @@ impl Runtime {
             slots.launched += u64::from(count);
             base
         };
-        let values: Vec<Values> = (0..workers).map(|w| Values::new(rows(w), kernel_stride::<K>())).collect();
-        for index in 0..count {
-            let kernel = kernel(index);
-            kernel.validate().map_err(LaunchError::Invalid)?;
-            values[(index % workers) as usize].put(index / workers, kernel);
-        }
         let mut pending = Vec::with_capacity(workers as usize);
         for (worker, values) in values.into_iter().enumerate() {
             let rows = rows(worker as u32);
@@ -358,8 +363,8 @@ impl Runtime {
             }
         }
         let mut result = Ok(());
-        for adopted in pending {
-            result = result.and(finish_adopt(adopted.await));
+        for launch in pending {
+            result = result.and(adopted(launch).await);
         }
         result?;
         Ok(Group::new(Arc::clone(&self.shared), GroupAddress::new(base, count, workers as u16, GENERATION)))
@@ -396,7 +401,7 @@ impl Runtime {
         count: u32,
         values: Values,
         options: &LaunchOptions,
-    ) -> Result<Reply<(), ()>, LaunchError> {
+    ) -> Result<Pending, LaunchError> {
         let adopt = Adopt {
             slot,
             count,
@@ -408,7 +413,8 @@ impl Runtime {
         };
         // Kept until the workers have ended, whatever becomes of this future.
         self.shared.states.lock().unwrap_or_else(|e| e.into_inner()).push(values.block);
-        control(&self.shared, worker, CONTROL_ADOPT, &adopt).await.map_err(|_| LaunchError::Stopped)
+        // It runs the user's `initialize` as often as there are actors: it has no deadline of its own.
+        control(&self.shared, worker, CONTROL_ADOPT, &adopt, Duration::MAX).await.map_err(|_| LaunchError::Stopped)
     }
 
     /// Opens a port: a host thread's own rings to the workers, with room for `window` asks under way.
@@ -424,7 +430,7 @@ impl Runtime {
     /// # Errors
     /// [`LaunchError::Stopped`] once the runtime is stopping.
     pub async fn stats(&self) -> Result<Stats, LaunchError> {
-        let workers = probe(&self.shared).await.map_err(|_| LaunchError::Stopped)?;
+        let workers = probe(&self.shared, Duration::MAX).await.map_err(|_| LaunchError::Stopped)?;
         let states = self.shared.states.lock().unwrap_or_else(|e| e.into_inner());
         Ok(Stats {
             workers,
@@ -510,31 +516,35 @@ impl Values {
     }
 }
 
-fn finish_adopt(answer: Result<(), AskError<()>>) -> Result<(), LaunchError> {
-    match answer {
-        Ok(()) => Ok(()),
-        Err(AskError::NotHandled { reason: Refusal::RuntimeStopped, .. }) => Err(LaunchError::Stopped),
-        Err(AskError::Handler(error)) => Err(LaunchError::Initialize(error)),
-        Err(_) => Err(LaunchError::Initialize(KernelError::Deadline)),
+/// Waits for the end of a launch: of every `initialize` on one worker.
+async fn adopted(mut launch: Pending) -> Result<(), LaunchError> {
+    let lines = std::future::poll_fn(|cx| launch.poll_lines(cx)).await;
+    // A launch has no deadline, so only the end of the runtime keeps the answer away.
+    let Ok(lines) = lines else { return Err(LaunchError::Stopped) };
+    // SAFETY: the answer was seen, and `launch` holds the cell.
+    let header = unsafe { lines.header() };
+    launch.done();
+    if header.kind() == Kind::Reply as u8 {
+        return Ok(());
+    }
+    match KernelError::from_parts(header.tag, header.sender) {
+        KernelError::Stopped if launch.shared.closing.load(Ordering::Acquire) => Err(LaunchError::Stopped),
+        error => Err(LaunchError::Initialize(error)),
     }
 }
 
 /// Sends a control message, waiting while the ring is full.
-async fn control<A: RingMessage, R: RingMessage>(
+async fn control<A: RingMessage>(
     shared: &Arc<Shared>,
     worker: u32,
     tag: u16,
     message: &A,
-) -> Result<Reply<(), R>, Refusal> {
+    limit: Duration,
+) -> Result<Pending, Refusal> {
     loop {
         match shared.control(worker, tag, message) {
-            Ok(held) => {
-                // A launch runs the user's `initialize` as often as there are actors: it has no deadline of its own.
-                let pending = Pending::new(Arc::clone(shared), held, Duration::MAX);
-                let id = ActorId { slot: u32::MAX, generation: 0, worker: worker as u16 };
-                return Ok(Reply::new(pending, id, ()));
-            }
-            Err(Refusal::RingFull { .. } | Refusal::TooManyAsks { .. }) => {
+            Ok(held) => return Ok(Pending::new(Arc::clone(shared), held, limit)),
+            Err(Refusal::RingFull { .. } | Refusal::TooManyAsks { .. }) if !shared.seats[worker as usize].lost.load(Ordering::Acquire) => {
                 shared.pump();
                 yield_once().await;
             }
@@ -555,10 +565,11 @@ async fn yield_once() {
     .await
 }
 
-async fn probe(shared: &Arc<Shared>) -> Result<Vec<Report>, Refusal> {
+async fn probe(shared: &Arc<Shared>, limit: Duration) -> Result<Vec<Report>, Refusal> {
     let mut pending = Vec::with_capacity(shared.seats.len());
     for worker in 0..shared.seats.len() as u32 {
-        pending.push(control::<_, Report>(shared, worker, CONTROL_PROBE, &()).await?);
+        let id = ActorId { slot: u32::MAX, generation: 0, worker: worker as u16 };
+        pending.push(Reply::<(), Report>::new(control(shared, worker, CONTROL_PROBE, &(), limit).await?, id, ()));
     }
     let mut reports = Vec::with_capacity(pending.len());
     for answer in pending {
@@ -574,12 +585,12 @@ fn end(shared: &Arc<Shared>, threads: Vec<JoinHandle<()>>, limit: Duration) -> R
     let lost = |shared: &Shared| shared.lost.lock().unwrap_or_else(|e| e.into_inner()).clone();
     let mut result = if lost(shared).is_none() { drain(shared, limit) } else { Ok(()) };
     let mut stops = Vec::new();
-    if lost(shared).is_none() {
-        for worker in 0..shared.seats.len() as u32 {
-            // It cannot fail for good: the ring is closed further down, and the worker takes control messages.
-            if let Ok(stop) = pollster::block_on(control::<_, ()>(shared, worker, CONTROL_STOP, &())) {
-                stops.push(stop);
-            }
+    for (worker, seat) in shared.seats.iter().enumerate() {
+        // It fails for a worker that was lost, and for no other: the rest take control messages, and their threads are joined below.
+        if !seat.lost.load(Ordering::Acquire)
+            && let Ok(stop) = pollster::block_on(control(shared, worker as u32, CONTROL_STOP, &(), Duration::MAX))
+        {
+            stops.push(stop);
         }
     }
     match shared.engine.get() {
@@ -597,17 +608,9 @@ fn end(shared: &Arc<Shared>, threads: Vec<JoinHandle<()>>, limit: Duration) -> R
         }
     }
     // No worker runs any more: answer what they left. Replies to other workers go nowhere, and nobody waits for them.
-    for seat in &shared.seats {
-        let until = seat.ingress.close();
-        // SAFETY: the worker's thread has ended, and the ring is closed.
-        unsafe {
-            (*seat.worker).finish::<Cpu>();
-            (*seat.worker).refuse_inlets::<Cpu>(until);
-        }
-    }
-    shared.ended.store(true, Ordering::Release);
+    shared.refuse_rest();
     shared.deadlines.stop();
-    for cell in 0..shared.cells.count() {
+    for cell in 0..shared.cells.total() {
         shared.cells.waker(cell).wake();
     }
     drop(stops);
@@ -617,6 +620,9 @@ fn end(shared: &Arc<Shared>, threads: Vec<JoinHandle<()>>, limit: Duration) -> R
     }
 }
 
+/// So long a busy worker has to answer a probe, also when there is no time to drain.
+const SHORTEST_PROBE: Duration = Duration::from_millis(100);
+
 /// Waits until nothing is under way: every worker idle, and every message that one worker sent taken by another, twice in a row
 /// with the same counts (Mattern's four-counter test for distributed termination).
 fn drain(shared: &Arc<Shared>, limit: Duration) -> Result<(), ShutdownError> {
@@ -624,7 +630,11 @@ fn drain(shared: &Arc<Shared>, limit: Duration) -> Result<(), ShutdownError> {
     let mut before = None;
     let mut pause = Duration::from_micros(20);
     loop {
-        let Ok(reports) = pollster::block_on(probe(shared)) else { return Ok(()) };
+        // A worker that does not answer is in a handler that does not return.
+        let patience = limit.saturating_sub(start.elapsed()).max(SHORTEST_PROBE);
+        let Ok(reports) = pollster::block_on(probe(shared, patience)) else {
+            return Err(ShutdownError::NotDrained { handlers: 1, waiting: 0, limit });
+        };
         let frames: u32 = reports.iter().map(|r| r.frames).sum();
         let waiting: u32 = reports.iter().map(|r| r.waiting).sum();
         let sent: u64 = reports.iter().map(|r| r.counters.sent).sum();

@@ -9,6 +9,7 @@ use warpring_core::message::{FROM_HOST, HIGH_PRIORITY, Header, Kind, NO_SENDER, 
 use warpring_core::module::ModuleTable;
 use warpring_core::ring::{Consumer, Line, Lines, Producer, RingMemory, SharedProducer};
 use warpring_core::scoped::{System, Word32};
+use warpring_core::team::Cpu;
 use warpring_core::worker::{Hooks, MAX_PORTS, Peer, Worker, WorkerMemory, lane_bytes};
 use warpring_core::{Actor, ActorId, Frame, KernelError, Priority};
 
@@ -30,6 +31,8 @@ pub(crate) struct Seat {
     /// When it ran out of work; the worker's own.
     pub(crate) idle_since: AtomicU64,
     pub(crate) thread: OnceLock<std::thread::Thread>,
+    /// It ended by a panic of the framework's own.
+    pub(crate) lost: AtomicBool,
 }
 
 /// A value alone on its pair of cache lines.
@@ -125,7 +128,7 @@ impl Shared {
         let n = workers as usize;
         let mut blocks = Vec::new();
         let mut rings = Rings { blocks: &mut blocks };
-        let cells = Cells::new(settings.outstanding_asks + 8 * workers, module.max_lines);
+        let cells = Cells::new(settings.outstanding_asks, 8 * workers, module.max_lines);
         let peers: Vec<*mut Peer> = (0..n).map(|_| rings.block::<Peer>(n)).collect();
         let inlets: Vec<*mut Consumer> = (0..n).map(|_| rings.block::<Consumer>(1 + MAX_PORTS)).collect();
         let seats: Box<[Seat]> = (0..n)
@@ -140,6 +143,7 @@ impl Shared {
                     parked: Padded::default(),
                     idle_since: AtomicU64::new(0),
                     thread: OnceLock::new(),
+                    lost: AtomicBool::new(false),
                 }
             })
             .collect();
@@ -202,7 +206,7 @@ impl Shared {
                 module,
             })
             .collect();
-        let deadlines = Deadlines::new(cells.count());
+        let deadlines = Deadlines::new(cells.total());
         let shared = Arc::new(Self {
             module,
             slots: Mutex::new(Slots { next: vec![0; n], ..Slots::default() }),
@@ -313,7 +317,7 @@ impl Shared {
 
     /// Sends a control message to a worker and gives the cell that its answer comes to.
     pub(crate) fn control<M: RingMessage>(&self, worker: u32, tag: u16, message: &M) -> Result<Held, Refusal> {
-        let Some(held) = self.cells.take() else { return Err(Refusal::TooManyAsks { limit: self.cells.count() }) };
+        let Some(held) = self.cells.take_own() else { return Err(Refusal::TooManyAsks { limit: self.cells.count() }) };
         let header = Header {
             kind: Kind::Control as u8 | WAKE,
             lines: lines_for(M::SIZE) as u8,
@@ -330,14 +334,42 @@ impl Shared {
                 Ok(held)
             }
             Ok(false) => {
-                self.cells.give(held.cell);
+                self.cells.release(held.cell);
                 Err(Refusal::RingFull { worker })
             }
             Err(_) => {
-                self.cells.give(held.cell);
+                self.cells.release(held.cell);
                 Err(Refusal::RuntimeStopped)
             }
         }
+    }
+
+    /// Answers what the ended workers have left, and what ports have sent since. A port looks at `closing` and then sends, without
+    /// a barrier between: what slips in behind the end is found when the port is dropped.
+    pub(crate) fn refuse_rest(&self) {
+        let _ports = self.ports.lock().unwrap_or_else(|e| e.into_inner());
+        for seat in &self.seats {
+            let until = seat.ingress.close();
+            // SAFETY: the workers have ended, the ring is closed, and the lock keeps everybody else out.
+            unsafe {
+                (*seat.worker).finish::<Cpu>();
+                (*seat.worker).refuse_inlets::<Cpu>(until);
+            }
+        }
+        // Within the lock: a port that is dropped from now on looks for itself.
+        self.ended.store(true, Ordering::Release);
+    }
+
+    /// Takes back what belonged to a port that is dropped.
+    pub(crate) fn return_port(&self, port: PortSeat) {
+        let mut ports = self.ports.lock().unwrap_or_else(|e| e.into_inner());
+        if self.ended.load(Ordering::Acquire) {
+            for seat in &self.seats {
+                // SAFETY: as in `refuse_rest`.
+                unsafe { (*seat.worker).refuse_inlets::<Cpu>(seat.ingress.close()) }
+            }
+        }
+        ports.push(port);
     }
 
     /// What a worker's refusal means for the host.
@@ -367,8 +399,8 @@ impl Shared {
         match stated {
             None => (self.settings.ask_limit, 0),
             Some(limit) => {
-                let at = self.now().saturating_add(limit.as_nanos().min(u128::from(u64::MAX / 2)) as u64);
-                (limit, warpring_core::message::deadline_ticks(at))
+                let ns = limit.as_nanos().min(u128::from(u64::MAX / 2)) as u64;
+                (limit, warpring_core::message::deadline_within(self.now(), ns))
             }
         }
     }

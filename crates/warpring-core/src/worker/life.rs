@@ -83,7 +83,7 @@ pub struct Report {
     pub counters: Counters,
     /// Frames in use: handlers that run or are suspended, and replies that wait for room.
     pub frames: u32,
-    /// Messages in mailboxes.
+    /// Messages in mailboxes, and ports with messages that were not looked at yet.
     pub waiting: u32,
 }
 
@@ -140,14 +140,20 @@ impl Life {
 }
 
 impl Worker {
-    /// A control message at the head of `ring`. `None`: it has to wait, because another one is being carried out.
+    /// A control message at the head of `ring`. `None`: it has to wait, because another one is being carried out. A probe never
+    /// waits, and a stop does not wait for an `initialize` that may not end.
     #[cold]
     pub(super) fn control(&mut self, ring: &mut Consumer, lines: Lines) -> Option<Step> {
-        if self.life.busy() {
-            return None;
-        }
         // SAFETY: `peek` acquired the lines.
         let header = unsafe { lines.header() };
+        let at_once = match header.tag {
+            CONTROL_PROBE => true,
+            CONTROL_STOP => self.life.phase == Phase::Adopting,
+            _ => false,
+        };
+        if self.life.busy() && !at_once {
+            return None;
+        }
         match header.tag {
             CONTROL_ADOPT => {
                 // SAFETY: `peek` acquired the lines.
@@ -161,16 +167,29 @@ impl Worker {
                 }
             }
             CONTROL_PROBE => {
-                let report = Report { counters: self.counters, frames: self.frames_used, waiting: self.nodes.used };
+                let report = Report { counters: self.counters, frames: self.frames_used, waiting: self.nodes.used + self.unread() };
                 self.answer_control(&header, Outcome::failed(KernelError::Malformed), &report);
             }
             CONTROL_STOP => {
+                if self.life.phase == Phase::Adopting {
+                    let launch = self.life.request;
+                    self.answer_control(&launch, Outcome::refused(KernelError::Stopped), &());
+                }
                 self.life = Life { phase: Phase::Stopping, next: 0, pending: 0, error: None, request: header, adopt: Adopt::default() };
             }
             _ => self.answer_control(&header, Outcome::refused(KernelError::Malformed), &()),
         }
         ring.advance(header.lines);
         Some(Step::Again)
+    }
+
+    /// Ports that hold a message which was not looked at yet.
+    fn unread(&mut self) -> u32 {
+        // SAFETY: `1 + MAX_PORTS` inlets (contract of `init`), and nothing else refers to the ports' rings now.
+        unsafe {
+            let ports = (*self.open_ports).acquire::<System>();
+            (0..super::MAX_PORTS).filter(|port| ports & 1 << port != 0 && (*self.inlets.add(1 + port)).peek::<System>().is_some()).count() as u32
+        }
     }
 
     fn fits(&self, adopt: &Adopt) -> bool {
@@ -398,7 +417,18 @@ impl Worker {
         let actor = self.actor(slot);
         let error = (outcome.kind != Kind::Reply).then(|| KernelError::from_parts(outcome.code, outcome.detail));
         // SAFETY: the slot is this worker's.
-        unsafe { (*actor).status = if error.is_some() { Status::Failed } else { Status::Running } }
+        unsafe {
+            (*actor).status = match error {
+                Some(_) => Status::Failed,
+                None if self.life.phase == Phase::Adopting => Status::Running,
+                // A stop has come meanwhile.
+                None if self.kind_table((*actor).kind).has_shutdown => Status::Stopping,
+                None => Status::Stopped,
+            }
+        }
+        if self.life.phase != Phase::Adopting {
+            return;
+        }
         self.life.pending -= 1;
         if self.life.error.is_none() {
             self.life.error = error;

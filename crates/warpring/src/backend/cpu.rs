@@ -114,6 +114,7 @@ fn run(shared: &Shared, index: usize) {
         };
         if failed.is_none() {
             *shared.lost.lock().unwrap_or_else(|e| e.into_inner()) = Some(format!("{}:{}: {}", site.file, site.line, site.message));
+            shared.seats[index].lost.store(true, Ordering::Release);
             return;
         }
     }
@@ -137,6 +138,14 @@ fn text(payload: &(dyn std::any::Any + Send)) -> String {
 thread_local! {
     /// `Some` on a worker's thread; then the site of the last panic.
     static IN_WORKER: RefCell<Option<Option<(String, u32)>>> = const { RefCell::new(None) };
+}
+
+/// Runs `f`, which is no handler: its panics go to the hook that everybody else's go to.
+pub(crate) fn outside_worker<R>(f: impl FnOnce() -> R) -> R {
+    let site = IN_WORKER.with_borrow_mut(Option::take);
+    let result = f();
+    IN_WORKER.with_borrow_mut(|now| *now = site);
+    result
 }
 
 /// A panic's location is only known to the hook. On worker threads it is kept and nothing is printed, because the asker gets it
