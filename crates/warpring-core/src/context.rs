@@ -299,18 +299,26 @@ impl<'a> RingContext<'a> {
         Ask { ctx: self, to, message, priority: Priority::Normal, limit, until: 0, deadline: 0, stated: false, state: AskState::New }
     }
 
-    /// Sends a message that wants no reply; waits while the ring to the target's worker is full.
+    /// Sends a message that wants no reply; waits while the ring to the target's worker is full, for as long as an ask may last
+    /// by default.
     ///
     /// # Errors
+    /// [`KernelError::Deadline`] if there was no room for so long: the message was not sent.
     /// [`KernelError::Stopped`], `MailboxFull` or `Overloaded` where the target is on the same worker and does not take it. On
     /// another worker the refusal goes to the dead-letter hook.
     #[inline(always)]
     pub async fn tell<K: Handles<M>, M: RingMessage>(&mut self, to: Address<K>, message: M) -> Result<()> {
+        let mut until = 0;
         loop {
             match self.try_tell(to, message) {
                 Ok(()) => return Ok(()),
                 Err(TryTellError::Refused(error, _)) => return Err(error),
-                Err(TryTellError::Full(_)) => WaitForRoom { ctx: self, peer: to.id().worker, waited: false }.await,
+                Err(TryTellError::Full(_)) => {
+                    if until == 0 {
+                        until = self.worker().now.saturating_add(self.worker().ask_limit);
+                    }
+                    WaitForRoom { ctx: self, peer: to.id().worker, until, waited: false }.await?
+                }
             }
         }
     }
@@ -488,18 +496,19 @@ impl<K, M> Drop for Ask<'_, '_, K, M> {
 struct WaitForRoom<'c, 'a> {
     ctx: &'c mut RingContext<'a>,
     peer: u16,
+    until: u64,
     waited: bool,
 }
 
 impl Future for WaitForRoom<'_, '_> {
-    type Output = ();
-    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+    type Output = Result<()>;
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
         if self.waited {
-            return Poll::Ready(());
+            return Poll::Ready(if self.ctx.frame().timed_out { Err(KernelError::Deadline) } else { Ok(()) });
         }
         self.waited = true;
-        let peer = u32::from(self.peer);
-        self.ctx.lead(|_, frame| frame.wait_for_room(peer, u64::MAX));
+        let (peer, until) = (u32::from(self.peer), self.until);
+        self.ctx.lead(|_, frame| frame.wait_for_room(peer, until));
         Poll::Pending
     }
 }
