@@ -312,9 +312,11 @@ impl<'a> RingContext<'a> {
         Ask { ctx: self, to, message, priority: Priority::Normal, limit, until: 0, deadline: 0, stated: false, state: AskState::New, site: Site::caller() }
     }
 
-    /// Sends a message that wants no reply; waits while the ring to the target's worker is full.
+    /// Sends a message that wants no reply; waits while the ring to the target's worker is full, for as long as an ask may last
+    /// by default.
     ///
     /// # Errors
+    /// [`KernelError::Deadline`] if there was no room for so long: the message was not sent.
     /// [`KernelError::Stopped`], `MailboxFull` or `Overloaded` where the target is on the same worker and does not take it. On
     /// another worker the refusal goes to the dead-letter hook.
     #[inline(always)]
@@ -323,12 +325,18 @@ impl<'a> RingContext<'a> {
         // Not an `async fn`, which would not know its caller.
         let site = Site::caller();
         async move {
+            let mut until = 0;
             loop {
                 self.at(site);
                 match self.try_tell(to, message) {
                     Ok(()) => return Ok(()),
                     Err(TryTellError::Refused(error, _)) => return Err(error),
-                    Err(TryTellError::Full(_)) => WaitForRoom { ctx: self, peer: to.id().worker, waited: false, site }.await,
+                    Err(TryTellError::Full(_)) => {
+                        if until == 0 {
+                            until = self.worker().now.saturating_add(self.worker().ask_limit);
+                        }
+                        WaitForRoom { ctx: self, peer: to.id().worker, until, waited: false, site }.await?
+                    }
                 }
             }
         }
@@ -534,20 +542,21 @@ impl<K, M> Drop for Ask<'_, '_, K, M> {
 struct WaitForRoom<'c, 'a> {
     ctx: &'c mut RingContext<'a>,
     peer: u16,
+    until: u64,
     waited: bool,
     site: Site,
 }
 
 impl Future for WaitForRoom<'_, '_> {
-    type Output = ();
-    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+    type Output = Result<()>;
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
         if self.waited {
-            return Poll::Ready(());
+            return Poll::Ready(if self.ctx.frame().timed_out { Err(KernelError::Deadline) } else { Ok(()) });
         }
         self.waited = true;
-        let peer = u32::from(self.peer);
+        let (peer, until) = (u32::from(self.peer), self.until);
         self.ctx.at(self.site);
-        self.ctx.lead(|_, frame| frame.wait_for_room(peer, u64::MAX));
+        self.ctx.lead(|_, frame| frame.wait_for_room(peer, until));
         Poll::Pending
     }
 }
