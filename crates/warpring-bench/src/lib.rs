@@ -31,6 +31,7 @@ mod figure;
 mod floor;
 mod interleaved;
 mod memory;
+pub mod ours;
 mod ring;
 mod round_trip;
 mod slice;

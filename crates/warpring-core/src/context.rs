@@ -12,11 +12,11 @@ use core::time::Duration;
 use crate::address::{ActorId, Address};
 use crate::error::{KernelError, Result};
 use crate::frame::{Frame, Waiting};
-use crate::message::{FROM_HOST, Kind, NO_SENDER, RingMessage, TICK_SHIFT, deadline_ticks, encode, lines_for};
+use crate::message::{FROM_HOST, Kind, NO_SENDER, RingMessage, TICK_SHIFT, deadline_within, encode, lines_for};
 use crate::module::Handles;
 use crate::resident::{Resident, State};
 use crate::ring::Lines;
-use crate::team::{AnyTeam, Team, with_team};
+use crate::team::{AnyTeam, Site, Team, with_team};
 use crate::worker::{Sent, Worker};
 
 /// Order of a message in its target's mailbox.
@@ -114,6 +114,7 @@ impl<'a> RingContext<'a> {
 
     /// Nanoseconds since the runtime was built, the same for all lanes.
     #[inline(always)]
+    #[track_caller]
     pub fn now(&mut self) -> u64 {
         let worker = self.worker;
         // SAFETY: only the leader is inside `lead`.
@@ -177,8 +178,12 @@ impl<'a> RingContext<'a> {
     #[track_caller]
     pub fn update<T: State, R: Copy>(&mut self, state: &Resident<T>, change: impl FnOnce(&mut T) -> R) -> R {
         let at = self.own(state);
-        // SAFETY: as in `read`; `&mut self` excludes every other borrow of this actor's state, and only the leader is inside.
-        with_team!(self.team, |team, _F| team.lead(|| unsafe { change(&mut *at) }))
+        // SAFETY (of the closure): as in `read`; `&mut self` excludes every other borrow of this actor's state, and only the
+        // leader is inside, after all lanes have arrived.
+        with_team!(self.team, |team, _F| {
+            team.note(|| at as u64);
+            team.lead(|| unsafe { change(&mut *at) })
+        })
     }
 
     /// Changes every element of an array of state, each on exactly one lane: `change(index, element)`.
@@ -187,6 +192,10 @@ impl<'a> RingContext<'a> {
     pub fn update_each<T: State, const N: usize>(&mut self, state: &Resident<[T; N]>, change: impl Fn(u32, &mut T)) {
         let at = self.own(state).cast::<T>();
         with_team!(self.team, |team, _F| {
+            // A lane that is behind may still be reading what this one is about to change.
+            team.note(|| at as u64);
+            team.sync();
+            team.owns(at.cast(), size_of::<T>(), N);
             let mut i = team.rank();
             while (i as usize) < N {
                 // SAFETY: as in `update`, and element `i` is this lane's alone.
@@ -207,6 +216,7 @@ impl<'a> RingContext<'a> {
                 f(i);
                 i += team.size();
             }
+            team.note(|| u64::from(n));
             team.sync();
         });
     }
@@ -226,6 +236,7 @@ impl<'a> RingContext<'a> {
             // Hillis and Steele (1986): after the last step the highest lane has combined all.
             let mut distance = 1;
             while distance < team.size() {
+                team.note(|| u64::from(n));
                 let below = team.shift_up(value, distance);
                 if team.rank() >= distance {
                     value = combine(below, value);
@@ -256,6 +267,7 @@ impl<'a> RingContext<'a> {
                 let mut value = if i < n { f(i) } else { identity };
                 let mut distance = 1;
                 while distance < team.size() {
+                    team.note(|| u64::from(n));
                     let below = team.shift_up(value, distance);
                     if team.rank() >= distance {
                         value = combine(below, value);
@@ -294,9 +306,10 @@ impl<'a> RingContext<'a> {
     /// What the other handler returned, or [`KernelError::Deadline`], `Stopped`, `MailboxFull`, `Overloaded`, `Panicked`,
     /// `AskedItself`.
     #[inline(always)]
+    #[track_caller]
     pub fn ask<'c, K: Handles<M>, M: RingMessage>(&'c mut self, to: Address<K>, message: M) -> Ask<'c, 'a, K, M> {
         let limit = self.worker().ask_limit;
-        Ask { ctx: self, to, message, priority: Priority::Normal, limit, stated: false, state: AskState::New }
+        Ask { ctx: self, to, message, priority: Priority::Normal, limit, until: 0, deadline: 0, stated: false, state: AskState::New, site: Site::caller() }
     }
 
     /// Sends a message that wants no reply; waits while the ring to the target's worker is full.
@@ -305,12 +318,18 @@ impl<'a> RingContext<'a> {
     /// [`KernelError::Stopped`], `MailboxFull` or `Overloaded` where the target is on the same worker and does not take it. On
     /// another worker the refusal goes to the dead-letter hook.
     #[inline(always)]
-    pub async fn tell<K: Handles<M>, M: RingMessage>(&mut self, to: Address<K>, message: M) -> Result<()> {
-        loop {
-            match self.try_tell(to, message) {
-                Ok(()) => return Ok(()),
-                Err(TryTellError::Refused(error, _)) => return Err(error),
-                Err(TryTellError::Full(_)) => WaitForRoom { ctx: self, peer: to.id().worker, waited: false }.await,
+    #[track_caller]
+    pub fn tell<K: Handles<M>, M: RingMessage>(&mut self, to: Address<K>, message: M) -> impl Future<Output = Result<()>> {
+        // Not an `async fn`, which would not know its caller.
+        let site = Site::caller();
+        async move {
+            loop {
+                self.at(site);
+                match self.try_tell(to, message) {
+                    Ok(()) => return Ok(()),
+                    Err(TryTellError::Refused(error, _)) => return Err(error),
+                    Err(TryTellError::Full(_)) => WaitForRoom { ctx: self, peer: to.id().worker, waited: false, site }.await,
+                }
             }
         }
     }
@@ -342,12 +361,14 @@ impl<'a> RingContext<'a> {
     }
 
     /// Suspends the handler for a time; the worker goes on with other actors.
+    #[track_caller]
     pub fn sleep<'c>(&'c mut self, time: Duration) -> Sleep<'c, 'a> {
         let time = time.as_nanos().min(u128::from(u64::MAX / 2)) as u64;
-        Sleep { ctx: self, time, started: false }
+        Sleep { ctx: self, time, started: false, site: Site::caller() }
     }
 
     /// Lets other actors of this worker run, then goes on.
+    #[track_caller]
     pub fn yield_now<'c>(&'c mut self) -> Sleep<'c, 'a> {
         self.sleep(Duration::ZERO)
     }
@@ -356,10 +377,19 @@ impl<'a> RingContext<'a> {
     #[track_caller]
     fn send<M: RingMessage>(&mut self, to: ActorId, what: crate::worker::Send, message: &M) -> Sent {
         let (worker, frame) = (self.worker, self.frame);
-        with_team!(self.team, |team, F| team.lead(|| {
-            // SAFETY: only the leader is inside `lead`, and the scheduler is not running while a handler does.
-            encode(message, |parcel| unsafe { (*worker).send::<F>(frame, to, what, parcel) })
-        }))
+        with_team!(self.team, |team, F| {
+            team.note(|| digest(to, message));
+            team.lead(|| {
+                // SAFETY: only the leader is inside `lead`, and the scheduler is not running while a handler does.
+                encode(message, |parcel| unsafe { (*worker).send::<F>(frame, to, what, parcel) })
+            })
+        })
+    }
+
+    /// The next collective belongs to this call of the user's.
+    #[inline(always)]
+    fn at(&self, site: Site) {
+        with_team!(self.team, |team, _F| team.at(site))
     }
 
     /// Runs `f` on the leader, with the worker and this frame to itself.
@@ -371,6 +401,13 @@ impl<'a> RingContext<'a> {
         // different objects.
         with_team!(self.team, |team, _F| team.lead(|| unsafe { f(&mut *worker, &mut *frame) }))
     }
+}
+
+/// What all lanes must send alike: FNV-1a over the words of a message and its target.
+fn digest<M: RingMessage>(to: ActorId, message: &M) -> u64 {
+    let step = |hash: u64, word: u64| (hash ^ word).wrapping_mul(0x0000_0100_0000_01b3);
+    let target = u64::from(to.slot) | u64::from(to.generation) << 32 | u64::from(to.worker) << 48;
+    encode(message, |parcel| parcel.first.iter().chain(parcel.rest).fold(step(crate::layout::EMPTY, target), |hash, word| step(hash, *word)))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -388,8 +425,12 @@ pub struct Ask<'c, 'a, K, M> {
     message: M,
     priority: Priority,
     limit: u64,
+    /// When it stops waiting, and the field that says so in the message; 0 before the first poll.
+    until: u64,
+    deadline: u32,
     stated: bool,
     state: AskState,
+    site: Site,
 }
 
 impl<K: Handles<M>, M: RingMessage> Ask<'_, '_, K, M> {
@@ -415,24 +456,32 @@ impl<K: Handles<M>, M: RingMessage> Future for Ask<'_, '_, K, M> {
         // SAFETY: nothing in an Ask is pinned by address.
         let this = unsafe { self.get_unchecked_mut() };
         if this.state == AskState::New {
-            // A stated limit is counted from now; the default one from the last look at the clock, which is at most 64 steps old.
-            let now = if this.stated { this.ctx.now() } else { this.ctx.worker().now };
+            this.ctx.at(this.site);
+            if this.until == 0 {
+                // A stated limit is counted from now; the default one from the last look at the clock, which is at most 64 steps
+                // old (a step that takes long is made up for, see `Worker::look`).
+                let now = if this.stated { this.ctx.now() } else { this.ctx.worker().now };
+                this.until = now.saturating_add(this.limit).max(1);
+                this.deadline = if this.stated { deadline_within(now, this.limit) } else { 0 };
+            } else if this.ctx.frame().timed_out {
+                this.state = AskState::Done;
+                return Poll::Ready(Err(KernelError::Deadline));
+            }
             let what = crate::worker::Send {
                 ask: true,
                 high: this.priority == Priority::High,
                 tag: K::TAG,
                 lines: const { lines_for(M::SIZE) as u8 },
-                deadline: if this.stated { deadline_ticks(now.saturating_add(this.limit)) } else { 0 },
-                wake_at: now.saturating_add(this.limit),
+                deadline: this.deadline,
+                wake_at: this.until,
             };
+            this.ctx.at(this.site);
             match this.ctx.send(this.to.id(), what, &this.message) {
                 Sent::Yes => this.state = AskState::Waiting,
                 Sent::NoRoom => {
-                    let peer = u32::from(this.to.id().worker);
-                    this.ctx.lead(|_, frame| {
-                        frame.waiting = Waiting::Room;
-                        frame.peer = peer;
-                    });
+                    let (peer, until) = (u32::from(this.to.id().worker), this.until);
+                    this.ctx.at(this.site);
+                    this.ctx.lead(|_, frame| frame.wait_for_room(peer, until));
                 }
                 Sent::Refused(error) => {
                     this.state = AskState::Done;
@@ -444,8 +493,8 @@ impl<K: Handles<M>, M: RingMessage> Future for Ask<'_, '_, K, M> {
         let frame = this.ctx.frame();
         if frame.answered {
             this.state = AskState::Done;
-            // SAFETY: `answered` says that a reply is in the buffer; it stays until the frame's next ask.
-            return Poll::Ready(unsafe {
+            // SAFETY: `answered` says that a reply is in the buffer; it stays until all lanes have read it (the sync below).
+            let reply = unsafe {
                 let lines = Lines::flat(frame.buffer);
                 let header = lines.header();
                 if header.kind() == Kind::Reply as u8 {
@@ -453,7 +502,11 @@ impl<K: Handles<M>, M: RingMessage> Future for Ask<'_, '_, K, M> {
                 } else {
                     Err(KernelError::from_parts(header.tag, header.sender))
                 }
-            });
+            };
+            // A lane that goes on may end the handler, and a long reply of its own goes to the same buffer.
+            this.ctx.at(this.site);
+            with_team!(this.ctx.team, |team, _F| team.sync());
+            return Poll::Ready(reply);
         }
         if frame.timed_out {
             this.state = AskState::Done;
@@ -466,8 +519,9 @@ impl<K: Handles<M>, M: RingMessage> Future for Ask<'_, '_, K, M> {
 impl<K, M> Drop for Ask<'_, '_, K, M> {
     #[inline(always)]
     fn drop(&mut self) {
-        if self.state == AskState::Waiting {
-            // Nobody waits any more: the reply, when it comes, is late.
+        if self.state == AskState::Waiting || (self.state == AskState::New && self.until != 0) {
+            // Nobody waits any more: neither for room, nor for the reply, which is late when it comes.
+            self.ctx.at(self.site);
             self.ctx.lead(|_, frame| {
                 frame.waiting = Waiting::Nothing;
                 frame.asks = frame.asks.wrapping_add(1);
@@ -481,6 +535,7 @@ struct WaitForRoom<'c, 'a> {
     ctx: &'c mut RingContext<'a>,
     peer: u16,
     waited: bool,
+    site: Site,
 }
 
 impl Future for WaitForRoom<'_, '_> {
@@ -491,11 +546,17 @@ impl Future for WaitForRoom<'_, '_> {
         }
         self.waited = true;
         let peer = u32::from(self.peer);
-        self.ctx.lead(|_, frame| {
-            frame.waiting = Waiting::Room;
-            frame.peer = peer;
-        });
+        self.ctx.at(self.site);
+        self.ctx.lead(|_, frame| frame.wait_for_room(peer, u64::MAX));
         Poll::Pending
+    }
+}
+
+impl Drop for WaitForRoom<'_, '_> {
+    fn drop(&mut self) {
+        if self.waited {
+            self.ctx.lead(|_, frame| frame.waiting = Waiting::Nothing);
+        }
     }
 }
 
@@ -505,6 +566,7 @@ pub struct Sleep<'c, 'a> {
     ctx: &'c mut RingContext<'a>,
     time: u64,
     started: bool,
+    site: Site,
 }
 
 impl Future for Sleep<'_, '_> {
@@ -515,7 +577,9 @@ impl Future for Sleep<'_, '_> {
         }
         self.started = true;
         let time = self.time;
+        self.ctx.at(self.site);
         if time > 0 {
+            with_team!(self.ctx.team, |team, _F| team.note(|| time));
             self.ctx.lead(|worker, frame| {
                 frame.waiting = Waiting::Time;
                 frame.timed_out = false;
@@ -529,6 +593,7 @@ impl Future for Sleep<'_, '_> {
 impl Drop for Sleep<'_, '_> {
     fn drop(&mut self) {
         if self.started && self.time > 0 {
+            self.ctx.at(self.site);
             self.ctx.lead(|_, frame| frame.waiting = Waiting::Nothing);
         }
     }

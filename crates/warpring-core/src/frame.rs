@@ -30,7 +30,7 @@ pub(crate) enum Waiting {
     Reply,
     /// The moment `wake_at`.
     Time,
-    /// Room in the request ring to worker `Frame::peer`.
+    /// Room in the request ring to worker `Frame::peer`, until `wake_at`.
     Room,
     /// Room in the reply ring: the handler is done, its reply is not out.
     Flush,
@@ -67,6 +67,16 @@ pub struct Frame {
     pub(crate) outcome: Outcome,
     /// Lines for a reply that comes in, or for the rest of one that goes out.
     pub(crate) buffer: *mut Line,
+}
+
+impl Frame {
+    /// The handler waits for room in the request ring to a worker, until a moment.
+    pub(crate) fn wait_for_room(&mut self, peer: u32, until: u64) {
+        self.waiting = Waiting::Room;
+        self.peer = peer;
+        self.timed_out = false;
+        self.wake_at = until;
+    }
 }
 
 /// How a handler ended: what its reply says. Small, so that it stays in registers; the words of a long reply are in the

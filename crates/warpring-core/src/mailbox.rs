@@ -20,7 +20,9 @@ pub(crate) enum Status {
     Running,
     /// `initialize` failed or a handler panicked: every message is refused.
     Failed,
-    /// `shutdown` has run: every message is refused.
+    /// The worker stops and `shutdown` is still to run: every message is refused.
+    Stopping,
+    /// `shutdown` runs or has run: every message is refused.
     Stopped,
 }
 

@@ -363,10 +363,16 @@ impl Packed {
 /// Nanoseconds of one deadline tick, as a shift.
 pub const TICK_SHIFT: u32 = 16;
 
-/// The deadline field for a moment in nanoseconds: never 0, which means none.
+/// The deadline field for a moment in nanoseconds, less than 2^31 ticks (39 hours) from now: never 0, which means none.
 #[inline(always)]
 pub fn deadline_ticks(at_ns: u64) -> u32 {
     (((at_ns >> TICK_SHIFT) + 1) as u32).max(1)
+}
+
+/// The deadline field for a limit from `now_ns` on; 0, no deadline, for a limit of more than 19 hours, because the field wraps.
+#[inline(always)]
+pub fn deadline_within(now_ns: u64, limit_ns: u64) -> u32 {
+    if limit_ns >> TICK_SHIFT < 1 << 30 { deadline_ticks(now_ns.saturating_add(limit_ns)) } else { 0 }
 }
 
 /// Whether a deadline field has passed.

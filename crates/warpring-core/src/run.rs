@@ -7,7 +7,7 @@
 use core::task::Poll;
 
 use crate::error::KernelError;
-use crate::frame::{Outcome, Waiting};
+use crate::frame::Outcome;
 use crate::module::Module;
 use crate::team::{AnyTeam, Fabric, Team};
 use crate::worker::{Step, Worker};
@@ -27,41 +27,42 @@ where
             Worker::prepare(worker, team.rank(), team.into());
             team.lead(|| (*worker).prepared = true);
         }
+        // Nobody ran it for a while: that time is no step.
+        team.lead(|| (*worker).now = (*worker).clock());
         loop {
-            let (frame, poll) = match team.lead(|| (*worker).next::<F>()) {
+            let (frame, poll, began) = match team.lead(|| (*worker).next::<F>()) {
                 Step::Begin(index) => {
                     let frame = (*worker).frame(index);
                     let (request, lines) = ((*worker).request, (*frame).request.lines());
                     let lane = Worker::lane(worker, frame, team.rank());
                     let poll = M::begin((*frame).kind, Worker::op(frame), &lane, request, lines);
-                    (frame, poll.unwrap_or(Poll::Ready(Outcome::refused(KernelError::Malformed))))
+                    (frame, poll.unwrap_or(Poll::Ready(Outcome::refused(KernelError::Malformed))), true)
                 }
                 Step::Resume(index) => {
                     let frame = (*worker).frame(index);
                     let lane = Worker::lane(worker, frame, team.rank());
-                    (frame, M::resume((*frame).kind, Worker::op(frame), &lane))
+                    (frame, M::resume((*frame).kind, Worker::op(frame), &lane), false)
+                }
+                Step::Cancel(index) => {
+                    let frame = (*worker).frame(index);
+                    let lane = Worker::lane(worker, frame, team.rank());
+                    M::cancel((*frame).kind, Worker::op(frame), &lane);
+                    team.lead(|| (*worker).cancelled::<F>(frame));
+                    continue;
                 }
                 Step::Again => continue,
                 Step::Idle => {
-                    team.lead(|| (*worker).idle());
+                    team.lead(|| (*worker).idle::<F>());
                     continue;
                 }
-                Step::Exit => {
-                    // What is still suspended will never go on: drop its locals. `finish` answers whoever asked.
-                    for index in 0..(*worker).frame_count {
-                        let frame = (*worker).frame(index);
-                        if (*frame).in_use && (*frame).waiting != Waiting::Flush {
-                            M::cancel((*frame).kind, Worker::op(frame), &Worker::lane(worker, frame, team.rank()));
-                        }
-                    }
-                    return;
-                }
+                Step::Exit => return,
             };
             let ended = match poll {
                 Poll::Ready(outcome) => Some(outcome),
                 Poll::Pending => None,
             };
-            team.lead(|| (*worker).settle::<F>(frame, ended));
+            team.ended(ended.as_ref(), (*frame).buffer.cast());
+            team.lead(|| (*worker).settle::<F>(frame, ended, began));
         }
     }
 }

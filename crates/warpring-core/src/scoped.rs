@@ -7,12 +7,15 @@
 
 /// How far a write has to be visible: the set of threads that may synchronise through a word.
 ///
-/// `point` is called before every scoped access. It does nothing except in the simulator, which may let another lane or
-/// worker run there.
+/// `point` is called before every scoped access, `changed` after every store. They do nothing except in the simulator, which
+/// may let another worker run at the one and learns from the other that there may be something to do.
 pub trait Scope: 'static {
     /// Called before each access; a place where the simulator may switch.
     #[inline(always)]
     fn point() {}
+    /// Called after each store.
+    #[inline(always)]
+    fn changed() {}
     /// 0: the block, 1: the device, 2: the system. Selects the PTX instruction.
     const LEVEL: u8;
 }
@@ -59,12 +62,14 @@ mod imp {
         #[inline(always)]
         pub fn release<S: super::Scope>(&self, v: u32) {
             S::point();
-            self.0.store(v, Ordering::Release)
+            self.0.store(v, Ordering::Release);
+            S::changed();
         }
         #[inline(always)]
         pub fn set_relaxed<S: super::Scope>(&self, v: u32) {
             S::point();
-            self.0.store(v, Ordering::Relaxed)
+            self.0.store(v, Ordering::Relaxed);
+            S::changed();
         }
     }
 

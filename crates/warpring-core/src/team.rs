@@ -1,33 +1,92 @@
 //! `Team`: the lanes that execute one handler together, and `Solo`, the team of one.
 //!
-//! Every method is a collective: all lanes of the team must call it, in the same order. The scheduler and every change of
-//! state run on the leader (rank 0) inside [`Team::lead`]; its result goes to all lanes.
+//! All lanes of a team call its collectives in the same order. The scheduler and every change of state run on the leader
+//! (rank 0) inside [`Team::lead`]; its result goes to all lanes.
+//!
+//! What lanes share, and when it may change (lanes need not be in step between two collectives):
+//!
+//! | memory | writer | readers |
+//! |---|---|---|
+//! | worker, actor table, frame, rings | the leader, inside `lead` | all lanes, between collectives |
+//! | the running actor's state | the leader inside `lead`, or each lane its own elements between the two syncs of `update_each` | all lanes, between collectives |
+//! | the frame's buffer, with an ask's reply | the leader, inside `lead` | all lanes, up to the sync at the end of `Ask::poll` |
+//! | the frame's buffer, with a long reply of the handler | every lane, the same bytes, after its last collective | the leader, in the next `lead` |
+//! | a lane's context and future | that lane | that lane |
 
 #[cfg(target_arch = "nvptx64")]
 pub mod nv;
 #[cfg(feature = "sim")]
 pub mod sim;
 
+use crate::frame::Outcome;
 use crate::scoped::{Device, Scope, System};
+use crate::worker::Worker;
 
 /// The lanes that execute one handler together.
 ///
-/// Values that travel between lanes are `Copy` and are moved as bytes.
+/// Values that travel between lanes are `Copy` and are moved as bytes. `sync`, `lead`, `ballot`, `broadcast` and `shift_up` are
+/// collectives; the provided methods tell the simulator what it checks, and are nothing on every other team.
 pub trait Team: Copy {
     /// This lane's number, from 0.
     fn rank(self) -> u32;
     /// How many lanes there are.
     fn size(self) -> u32;
     /// All lanes arrive, then all go on; memory written before is visible to all after.
+    #[track_caller]
     fn sync(self);
-    /// Runs `f` on the leader and gives its result to all. Includes a [`sync`](Self::sync).
+    /// Runs `f` on the leader and gives its result to all. `f` starts after all lanes have arrived, and no lane goes on before it
+    /// has ended: so it has everything that the lanes share to itself.
+    #[track_caller]
     fn lead<R: Copy>(self, f: impl FnOnce() -> R) -> R;
     /// A bit for each lane whose `predicate` is true, lane 0 lowest.
+    #[track_caller]
     fn ballot(self, predicate: bool) -> u32;
     /// The value of lane `from`, taken modulo the size.
+    #[track_caller]
     fn broadcast<R: Copy>(self, value: R, from: u32) -> R;
     /// The value of the lane `distance` below, or this lane's own where there is none.
+    #[track_caller]
     fn shift_up<R: Copy>(self, value: R, distance: u32) -> R;
+
+    /// The user's call that the next collective belongs to, where it is not on the stack.
+    #[inline(always)]
+    fn at(self, site: Site) {
+        let _ = site;
+    }
+    /// A digest of the arguments that all lanes must give to the next collective alike.
+    #[inline(always)]
+    fn note(self, arguments: impl FnOnce() -> u64) {
+        let _ = arguments;
+    }
+    /// Up to its next collective this lane may change the elements `rank`, `rank + size`, .. of an array of the actor's state.
+    #[inline(always)]
+    fn owns(self, base: *const u8, stride: usize, count: usize) {
+        let _ = (base, stride, count);
+    }
+    /// This lane's part of a handler's step has ended, with this outcome or suspended (`None`). `rest`: the words of a long reply.
+    #[inline(always)]
+    fn ended(self, outcome: Option<&Outcome>, rest: *const u64) {
+        let _ = (outcome, rest);
+    }
+}
+
+/// Where the user called a method whose work is done later, in a future's poll. Empty without the simulator.
+#[derive(Clone, Copy)]
+pub struct Site {
+    #[cfg(feature = "sim")]
+    at: &'static core::panic::Location<'static>,
+}
+
+impl Site {
+    /// The caller of the function that calls this.
+    #[inline(always)]
+    #[track_caller]
+    pub fn caller() -> Self {
+        Self {
+            #[cfg(feature = "sim")]
+            at: core::panic::Location::caller(),
+        }
+    }
 }
 
 /// The team of one: a CPU worker.
@@ -71,6 +130,14 @@ pub trait Fabric: 'static {
     type Mesh: Scope;
     /// Scope of the rings and cells between workers and host.
     type Host: Scope;
+    /// Idle rounds from one call of [`idle`](Self::idle) and look at the clock to the next; a power of two.
+    const IDLE_ROUNDS: u32 = 256;
+
+    /// The worker has nothing to do: on the host, its hook spins or sleeps, at most until `wake`.
+    #[inline(always)]
+    fn idle(worker: &Worker, wake: u64) {
+        worker.rest(wake);
+    }
 }
 
 /// CPU threads.

@@ -15,8 +15,8 @@ use crate::context::RingContext;
 use crate::error::KernelError;
 use crate::frame::{Frame, NONE, OP_HANDLE, OP_INITIALIZE, OP_SHUTDOWN, Outcome, Waiting};
 use crate::layout;
-use crate::mailbox::{Actor, Nodes};
-use crate::message::{Header, Kind, Packed};
+use crate::mailbox::{Actor, Nodes, Status};
+use crate::message::{Header, Kind, Packed, deadline_passed};
 use crate::module::{Lane, ModuleTable, Op};
 use crate::ring::{Consumer, Line, Lines, Producer};
 use crate::scoped::Word32;
@@ -42,6 +42,8 @@ pub(crate) enum Step {
     Begin(u32),
     /// Go on with this frame.
     Resume(u32),
+    /// Drop this suspended frame: the worker stops.
+    Cancel(u32),
     /// Something was done; ask again.
     Again,
     /// Nothing to do.
@@ -79,7 +81,8 @@ pub struct Hooks {
     pub wake_worker: unsafe fn(*const (), worker: u32),
     /// Somebody sleeps who waits for the reply in this cell.
     pub wake_cell: unsafe fn(*const (), cell: u32),
-    /// A message that wanted no reply was not handled.
+    /// A message that wanted no reply was not handled to its end. `header.lines` is 0 if a handler had taken it: then its payload
+    /// is gone, and the lines hold nothing.
     pub dead_letter: unsafe fn(*const (), worker: u32, header: &Header, message: Lines, reason: KernelError),
 }
 
@@ -371,7 +374,7 @@ impl Worker {
         let local = self.local_run < LOCAL_BUDGET;
         if local {
             self.local_run += 1;
-            if let Some(step) = self.next_local() {
+            if let Some(step) = self.next_local::<F>() {
                 return step;
             }
         }
@@ -379,7 +382,7 @@ impl Worker {
         if !self.flushing.is_empty() {
             self.flush::<F>();
         }
-        if local && let Some(step) = self.next_local() {
+        if local && let Some(step) = self.next_local::<F>() {
             return step;
         }
         // Only here: replies that keep coming use up the budget too, so they cannot keep requests out.
@@ -391,7 +394,7 @@ impl Worker {
 
     /// A suspended frame that can go on, or an actor that has mail.
     #[inline(always)]
-    fn next_local(&mut self) -> Option<Step> {
+    fn next_local<F: Fabric>(&mut self) -> Option<Step> {
         if let Some(frame) = self.pop_frame_resumable() {
             return Some(self.resume(frame));
         }
@@ -406,8 +409,26 @@ impl Worker {
             (*actor).ready = false;
             let request = (*actor).pop(&mut self.nodes)?;
             let header = request.packed();
+            if (*actor).status != Status::Running || deadline_passed(header.deadline(), self.now) {
+                return Some(self.turn_away::<F>(slot, request));
+            }
             Some(self.begin(slot, OP_HANDLE, header, request))
         }
+    }
+
+    /// Refuses a message that was accepted into a mailbox and may not be handled any more. It takes a frame as a handler would,
+    /// which keeps the refusal until there is room for it. There is a free frame.
+    #[cold]
+    fn turn_away<F: Fabric>(&mut self, slot: u32, request: Lines) -> Step {
+        // SAFETY: the slot is this worker's.
+        let running = unsafe { (*self.actor(slot)).status == Status::Running };
+        let error = if running { KernelError::Deadline } else { KernelError::Stopped };
+        // SAFETY: a mailbox node that was just taken out; its content stays.
+        let header = unsafe { request.packed() };
+        if let Step::Begin(index) = self.begin(slot, OP_HANDLE, header, request) {
+            self.settle::<F>(self.frame(index), Some(Outcome::refused(error)), true);
+        }
+        Step::Again
     }
 
     #[inline(always)]
@@ -442,13 +463,13 @@ impl Worker {
         Step::Begin(index)
     }
 
-    /// Books the result of a step on a frame.
+    /// Books the result of a step on a frame. `began`: the step started it, so the lines of its message are still there.
     #[inline(always)]
-    pub(crate) fn settle<F: Fabric>(&mut self, frame: *mut Frame, ended: Option<Outcome>) {
+    pub(crate) fn settle<F: Fabric>(&mut self, frame: *mut Frame, ended: Option<Outcome>, began: bool) {
         self.current = NONE;
         self.idle_rounds = 0;
         match ended {
-            Some(outcome) => self.complete::<F>(frame, outcome),
+            Some(outcome) => self.complete::<F>(frame, outcome, began),
             None => self.suspend(frame),
         }
     }
@@ -462,7 +483,11 @@ impl Worker {
             match (*frame).waiting {
                 // It awaits something that is none of ours (`yield`), or what it waited for came while it ran.
                 Waiting::Nothing => self.push_resumable(index),
-                Waiting::Room | Waiting::Flush => self.push_flushing(index),
+                Waiting::Room => {
+                    self.next_wake = self.next_wake.min((*frame).wake_at);
+                    self.push_flushing(index);
+                }
+                Waiting::Flush => self.push_flushing(index),
                 Waiting::Reply | Waiting::Time => self.next_wake = self.next_wake.min((*frame).wake_at),
             }
         }
@@ -470,13 +495,14 @@ impl Worker {
 
     /// A handler or hook ended: reply, free the actor, free the frame.
     #[inline(always)]
-    fn complete<F: Fabric>(&mut self, frame: *mut Frame, outcome: Outcome) {
+    fn complete<F: Fabric>(&mut self, frame: *mut Frame, outcome: Outcome, began: bool) {
         // SAFETY: the frame and its actor are this worker's.
         unsafe {
             let slot = (*frame).actor;
             let actor = self.actor(slot);
             (*actor).frame = NONE;
             match (*frame).op {
+                OP_HANDLE if outcome.kind == Kind::Refused => self.counters.refused += 1,
                 OP_HANDLE => {
                     (*actor).handled = (*actor).handled.wrapping_add(1);
                     self.counters.handled += 1;
@@ -487,13 +513,17 @@ impl Worker {
             if (*actor).waiting > 0 {
                 self.push_ready(slot);
             }
-            if (*frame).op == OP_HANDLE && (*frame).request.kind() == Kind::Ask as u8 {
-                let rest = (*frame).buffer.cast::<u64>();
-                if !self.reply::<F>(&(*frame).request, &outcome, rest) {
-                    (*frame).outcome = outcome;
-                    (*frame).waiting = Waiting::Flush;
-                    self.push_flushing((*frame).index);
-                    return;
+            if (*frame).op == OP_HANDLE {
+                if (*frame).request.kind() == Kind::Ask as u8 {
+                    let rest = (*frame).buffer.cast::<u64>();
+                    if !self.reply::<F>(&(*frame).request, &outcome, rest) {
+                        (*frame).outcome = outcome;
+                        (*frame).waiting = Waiting::Flush;
+                        self.push_flushing((*frame).index);
+                        return;
+                    }
+                } else if outcome.kind == Kind::Refused {
+                    self.bury(&(*frame).request, began.then_some(self.request), KernelError::from_parts(outcome.code, outcome.detail));
                 }
             }
             self.free_frame((*frame).index);
@@ -501,7 +531,7 @@ impl Worker {
     }
 
     #[inline(always)]
-    fn free_frame(&mut self, index: u32) {
+    pub(crate) fn free_frame(&mut self, index: u32) {
         let frame = self.frame(index);
         // SAFETY: the frame is this worker's and nobody runs it.
         unsafe {
@@ -513,9 +543,39 @@ impl Worker {
         self.frames_used -= 1;
     }
 
-    /// Looks at the clock and wakes frames whose time has come.
+    /// Looks at the clock after a step, and wakes frames whose time has come.
     pub(crate) fn tick(&mut self) {
+        self.look();
+        self.wake_due();
+    }
+
+    /// Looks at the clock. Asks of default limit count from the last look, so where a step took long, those that were made in it
+    /// get that time back.
+    #[inline(always)]
+    pub(crate) fn look(&mut self) {
+        let before = self.now;
         self.now = self.clock();
+        if self.now.saturating_sub(before) > self.ask_limit >> 4 {
+            self.extend_asks(before);
+        }
+    }
+
+    #[cold]
+    fn extend_asks(&mut self, before: u64) {
+        for index in 0..self.frame_count {
+            let frame = self.frame(index);
+            // SAFETY: the frame is this worker's.
+            unsafe {
+                let asks = (*frame).in_use && matches!((*frame).waiting, Waiting::Reply | Waiting::Room);
+                if asks && (*frame).wake_at == before.saturating_add(self.ask_limit) {
+                    (*frame).wake_at = self.now.saturating_add(self.ask_limit);
+                }
+            }
+        }
+    }
+
+    /// Wakes frames whose time has come.
+    fn wake_due(&mut self) {
         if self.now < self.next_wake {
             return;
         }
@@ -524,10 +584,14 @@ impl Worker {
             let frame = self.frame(index);
             // SAFETY: the frame is this worker's.
             unsafe {
-                if !(*frame).in_use || !matches!((*frame).waiting, Waiting::Reply | Waiting::Time) {
+                if !(*frame).in_use || !matches!((*frame).waiting, Waiting::Reply | Waiting::Time | Waiting::Room) {
                     continue;
                 }
                 if (*frame).wake_at <= self.now {
+                    if (*frame).waiting == Waiting::Room {
+                        // `flush` wakes it: it is in that list.
+                        continue;
+                    }
                     (*frame).waiting = Waiting::Nothing;
                     (*frame).timed_out = true;
                     self.push_resumable(index);
@@ -538,24 +602,31 @@ impl Worker {
         }
     }
 
-    /// Nothing to do: let the host decide whether to spin or sleep.
+    /// Nothing to do: every now and then let the backend rest, and look at the clock.
     #[inline(always)]
-    pub(crate) fn idle(&mut self) {
+    pub(crate) fn idle<F: Fabric>(&mut self) {
         self.idle_rounds = self.idle_rounds.wrapping_add(1);
-        #[cfg(not(target_arch = "nvptx64"))]
-        if self.idle_rounds & 255 == 0 {
+        if self.idle_rounds & (F::IDLE_ROUNDS - 1) == 0 {
+            self.tick();
             let mut wake = self.next_wake;
             if core::mem::take(&mut self.blocked) || !self.flushing.is_empty() {
                 // It waits for room in a ring, and whoever makes room wakes nobody.
                 wake = wake.min(self.now.saturating_add(LOOK_FOR_ROOM_NS));
             }
-            // SAFETY: the hooks outlive the worker (contract of `init`).
-            unsafe { (self.hooks.idle)(self.hooks.data, self.index, self.idle_rounds, wake) }
-            self.tick();
+            F::idle(self, wake);
+            // Not `tick`: no step took this time.
+            self.now = self.clock();
+            self.wake_due();
         }
-        #[cfg(target_arch = "nvptx64")]
-        if self.idle_rounds & 255 == 0 {
-            self.tick();
+    }
+
+    /// Lets the host decide whether to spin or sleep, at most until `wake`.
+    #[inline(always)]
+    pub(crate) fn rest(&self, wake: u64) {
+        #[cfg(not(target_arch = "nvptx64"))]
+        // SAFETY: the hooks outlive the worker (contract of `init`).
+        unsafe {
+            (self.hooks.idle)(self.hooks.data, self.index, self.idle_rounds, wake)
         }
     }
 
@@ -585,7 +656,7 @@ impl Worker {
         self.resumable = list;
     }
 
-    fn push_flushing(&mut self, index: u32) {
+    pub(crate) fn push_flushing(&mut self, index: u32) {
         let mut list = self.flushing;
         self.push_frame(&mut list, index);
         self.flushing = list;

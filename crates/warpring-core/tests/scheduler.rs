@@ -394,13 +394,14 @@ fn a_worker_that_cannot_refuse_yet_does_not_sleep_until_somebody_wakes_it() {
     // looks for replies. The second time worker 1 has no room for its refusals.
     for actor in &actors {
         rig.tell(*actor, Cmd::new(1, op::SLEEP, 1_000));
+        rig.run(0);
     }
-    rig.run(0);
     rig.run_inside(1);
     let mut held = Vec::new();
     for half in actors.chunks(16) {
         held.extend(half[..15].iter().map(|actor| rig.ask(*actor, Cmd::new(2, op::ASK, 0).to(nobody))));
         rig.tell(half[15], Cmd::new(3, op::RUN_INSIDE, 0));
+        rig.run(0);
     }
     rig.run(0);
     rig.advance(1_000);
@@ -473,14 +474,21 @@ fn the_default_limit_is_not_counted_from_before_a_long_step() {
     let mut rig = Rig::new(Limits { workers: 2, ..Limits::default() });
     let (a, b) = (rig.probe_actor(0, 1, 8), rig.probe_actor(1, 2, 8));
     rig.run_all();
-    // The worker has last looked at the clock now; the handler that asks runs much later.
-    rig.advance(10 * SECOND);
-    let asked = rig.ask(a, Cmd::new(1, with(op::ASK, op::ECHO), 4).to(b));
+    let asked = rig.ask(a, Cmd::new(1, with(op::WORK_ASK, op::ECHO), 10 * SECOND).to(b));
     rig.run(0);
     rig.run(0);
     assert_eq!(rig.reply(asked), None, "its time is not over before it began");
+    assert_eq!(rig.wake_at(), rig.now() + SECOND);
     rig.run_all();
-    assert_eq!(rig.reply(asked), Some(Ok(4)));
+    assert_eq!(rig.reply(asked), Some(Ok(10 * SECOND)));
+    // Time that passes while the worker is idle counts.
+    rig.tell(b, Cmd::new(2, op::SLEEP, 10 * SECOND));
+    rig.run_all();
+    let asked = rig.ask(a, Cmd::new(3, with(op::ASK, op::ECHO), 1).to(b));
+    rig.run_all();
+    rig.advance(SECOND);
+    rig.run_all();
+    assert_eq!(rig.reply(asked), Some(Err(No::Failed(KernelError::Deadline))));
 }
 
 #[test]

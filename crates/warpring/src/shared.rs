@@ -346,7 +346,7 @@ impl Shared {
     }
 
     pub(crate) fn add_dead_letter(&self, worker: u32, header: &Header, reason: KernelError) {
-        let from = (header.origin != FROM_HOST && header.sender != NO_SENDER).then(|| ActorId {
+        let from = (header.origin != FROM_HOST && header.sender != NO_SENDER).then_some(ActorId {
             slot: header.sender,
             generation: header.sender_generation,
             worker: (header.origin >> 16) as u16,

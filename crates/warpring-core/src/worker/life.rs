@@ -1,9 +1,9 @@
 //! Actors come and go: adoption with `initialize`, `shutdown`, probes, and what is left after a panic.
 
-use super::{Counters, Step, Worker};
+use super::{Counters, List, Step, Worker};
 use crate::address::ActorId;
 use crate::error::KernelError;
-use crate::frame::{Frame, NONE, OP_HANDLE, OP_INITIALIZE, OP_SHUTDOWN, Outcome};
+use crate::frame::{Frame, NONE, OP_HANDLE, OP_INITIALIZE, OP_SHUTDOWN, Outcome, Waiting};
 use crate::mailbox::{Actor, Queue, Status};
 use crate::message::{Header, Kind, Malformed, Packed, RingMessage, encode, lines_for};
 use crate::module::KindTable;
@@ -15,7 +15,9 @@ use crate::team::Fabric;
 pub const CONTROL_ADOPT: u16 = 1;
 /// Control operation: say what is going on.
 pub const CONTROL_PROBE: u16 = 2;
-/// Control operation: run every `shutdown`, then end.
+/// Control operation: from now on no handler begins; what waits in mailboxes is refused, suspended handlers are dropped and
+/// whoever asked them gets [`KernelError::Stopped`]; then every `shutdown` runs, then the worker ends. To let actors finish
+/// their work, wait until probes report none before.
 pub const CONTROL_STOP: u16 = 3;
 
 /// The request of a hook: from nobody, for no handler.
@@ -23,7 +25,9 @@ const HOOK: Packed = Packed { what: Kind::Control as u64 | 1 << 8, to: 0, reply:
 
 /// Slots that one step fills, so that a large launch does not hold up messages for long.
 const ADOPT_CHUNK: u32 = 1024;
-/// Slots that one step looks through for actors to shut down.
+/// How often `finish` looks for room for the answers to asks of other workers, over all of them.
+const PATIENCE: u32 = 1 << 16;
+/// Slots that one step of a stop looks through.
 const STOP_CHUNK: u32 = 4096;
 
 /// A launch, as a worker sees it: `count` actors from slot `slot` on, their values side by side in memory.
@@ -119,7 +123,12 @@ enum Phase {
     #[default]
     Normal,
     Adopting,
+    /// Actors are told that no message begins any more.
     Stopping,
+    /// Suspended handlers are dropped.
+    Cancelling,
+    /// `shutdown` runs.
+    Closing,
     Stopped,
 }
 
@@ -199,7 +208,9 @@ impl Worker {
         let step = match self.life.phase {
             Phase::Normal => return Step::Idle,
             Phase::Adopting => self.adopt_some(),
-            Phase::Stopping => self.stop_some(),
+            Phase::Stopping => self.mark_some(),
+            Phase::Cancelling => self.cancel_next(),
+            Phase::Closing => self.shut_some(),
             Phase::Stopped => return Step::Exit,
         };
         match step {
@@ -211,7 +222,10 @@ impl Worker {
 
     fn kind_table(&self, kind: u16) -> &KindTable {
         // SAFETY: the module outlives the worker; `fits` checked the kind.
-        unsafe { &(&(*self.module).kinds)[usize::from(kind)] }
+        unsafe {
+            let module = &*self.module;
+            &module.kinds[usize::from(kind)]
+        }
     }
 
     fn adopt_some(&mut self) -> Step {
@@ -225,6 +239,20 @@ impl Worker {
             }
             let number = self.life.next;
             let at = slot + number;
+            // SAFETY: `fits` checked the slots.
+            let tenant = unsafe { &*self.actor(at) };
+            match tenant.status {
+                Status::Free => {}
+                // What waits for the one before is refused first, and it leaves the list of ready actors.
+                Status::Failed | Status::Stopped if tenant.ready || tenant.waiting > 0 || tenant.frame != NONE => break,
+                Status::Failed | Status::Stopped => {}
+                Status::Starting | Status::Running | Status::Stopping => {
+                    self.life.error = self.life.error.or(Some(KernelError::Malformed));
+                    self.life.next += 1;
+                    filled += 1;
+                    continue;
+                }
+            }
             let actor = Actor {
                 state: (state as usize + number as usize * stride as usize) as *mut u8,
                 high: Queue::EMPTY,
@@ -241,7 +269,7 @@ impl Worker {
                 ready: false,
                 streak: 0,
             };
-            // SAFETY: `fits` checked the slots, and nobody lives there.
+            // SAFETY: `fits` checked the slots, and nobody lives there any more.
             unsafe { self.actor(at).write(actor) }
             self.life.next += 1;
             filled += 1;
@@ -264,23 +292,87 @@ impl Worker {
     }
 
     /// The request of a hook: hooks have none, and nothing reads it.
-    fn nothing(&self) -> Lines {
+    pub(super) fn nothing(&self) -> Lines {
         // SAFETY: any live line will do; hooks read no request.
         unsafe { Lines::flat((*self.frame(0)).buffer) }
     }
 
-    fn stop_some(&mut self) -> Step {
+    /// From here on no message begins: what waits in mailboxes is refused when its turn comes.
+    fn mark_some(&mut self) -> Step {
+        let end = self.actors_used.min(self.life.next.saturating_add(STOP_CHUNK));
+        while self.life.next < end {
+            let actor = self.actor(self.life.next);
+            // SAFETY: the slot is in range.
+            unsafe {
+                if (*actor).status == Status::Running {
+                    let hook = self.kind_table((*actor).kind).has_shutdown;
+                    (*actor).status = if hook { Status::Stopping } else { Status::Stopped };
+                }
+            }
+            self.life.next += 1;
+        }
+        if self.life.next >= self.actors_used {
+            self.freeze();
+            self.life.next = 0;
+            self.life.phase = Phase::Cancelling;
+        }
+        Step::Again
+    }
+
+    /// Takes every frame that waits for something out of all lists, so that nothing wakes it; only replies that wait for room
+    /// stay.
+    fn freeze(&mut self) {
+        self.resumable = List::EMPTY;
+        self.flushing = List::EMPTY;
+        for index in 0..self.frame_count {
+            let frame = self.frame(index);
+            // SAFETY: the frame is this worker's.
+            unsafe {
+                if (*frame).in_use {
+                    if (*frame).waiting == Waiting::Flush {
+                        self.push_flushing(index);
+                    } else {
+                        (*frame).waiting = Waiting::Nothing;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Drops suspended handlers, one at a step.
+    fn cancel_next(&mut self) -> Step {
+        while self.life.next < self.frame_count {
+            let index = self.life.next;
+            self.life.next += 1;
+            let frame = self.frame(index);
+            // SAFETY: the frame is this worker's.
+            if unsafe { (*frame).in_use && (*frame).waiting != Waiting::Flush } {
+                self.current = index;
+                return Step::Cancel(index);
+            }
+        }
+        self.life.next = 0;
+        self.life.phase = Phase::Closing;
+        Step::Again
+    }
+
+    /// A suspended handler was dropped.
+    pub(crate) fn cancelled<F: Fabric>(&mut self, frame: *mut Frame) {
+        // SAFETY: `freeze` took the frame out of all lists, and `cancel_next` chose it.
+        unsafe { self.give_up::<F>(frame, KernelError::Stopped) }
+    }
+
+    fn shut_some(&mut self) -> Step {
         let mut looked = 0;
         while self.life.next < self.actors_used && looked < STOP_CHUNK {
             let slot = self.life.next;
             let actor = self.actor(slot);
             // SAFETY: the slot is in range.
             unsafe {
-                if matches!((*actor).status, Status::Running) && self.kind_table((*actor).kind).has_shutdown {
-                    if (*actor).frame != NONE {
-                        // Its handler is suspended and the drain gave up on it: `shutdown` runs after it, never beside it.
-                        self.life.next += 1;
-                        continue;
+                if (*actor).status == Status::Stopping {
+                    if (*actor).waiting > 0 {
+                        // It is in the list of ready actors; its messages are refused first.
+                        return if self.frame_free == NONE { Step::Idle } else { Step::Again };
                     }
                     if self.frame_free == NONE {
                         break;
@@ -289,9 +381,6 @@ impl Worker {
                     self.life.next += 1;
                     self.life.pending += 1;
                     return self.begin(slot, OP_SHUTDOWN, HOOK, self.nothing());
-                }
-                if (*actor).status == Status::Running {
-                    (*actor).status = Status::Stopped;
                 }
             }
             self.life.next += 1;
@@ -333,7 +422,8 @@ impl Worker {
         }
     }
 
-    /// Takes over after a panic: the actor whose handler ran is failed, its message is answered, what waits for it is refused.
+    /// Takes over after a panic: the actor whose handler ran is failed, its message is answered. What waits for it is refused when
+    /// the worker runs again.
     /// Returns the actor's slot, or `None` if no handler ran, in which case the panic is the scheduler's own.
     ///
     /// # Safety
@@ -347,63 +437,120 @@ impl Worker {
         self.counters.panics += 1;
         // SAFETY: the frame and its actor are this worker's, and nobody runs it. The future is not dropped: its values were, by
         // the unwinding.
-        let slot = unsafe {
+        unsafe {
             let slot = (*frame).actor;
             if (*frame).op == OP_HANDLE {
                 (*self.actor(slot)).status = Status::Failed;
             }
-            self.complete::<F>(frame, Outcome::failed(KernelError::Panicked { line }));
-            slot
-        };
-        self.empty_mailbox::<F>(slot, KernelError::Stopped);
-        Some(slot)
+            self.give_up::<F>(frame, KernelError::Panicked { line });
+            Some(slot)
+        }
     }
 
-    /// Refuses every message that waits for an actor.
-    fn empty_mailbox<F: Fabric>(&mut self, slot: u32, error: KernelError) {
-        let actor = self.actor(slot);
-        // SAFETY: the slot is this worker's.
+    /// Ends a frame whose handler or hook will not: whoever asked gets the error, a tell becomes a dead letter.
+    ///
+    /// # Safety
+    /// The frame is in use, its future is gone, and it is in no list.
+    unsafe fn give_up<F: Fabric>(&mut self, frame: *mut Frame, error: KernelError) {
+        // SAFETY: contract.
         unsafe {
-            while let Some(lines) = (*actor).pop(&mut self.nodes) {
-                let header = lines.packed();
-                while !self.refuse::<F>(&header, lines, error) {
-                    // The reply ring is full; its reader never waits for anything of ours, so it will have room.
-                    self.take_replies::<F>();
-                    core::hint::spin_loop();
-                }
+            let (op, request) = ((*frame).op, (*frame).request);
+            self.settle::<F>(frame, Some(Outcome::failed(error)), false);
+            if op == OP_HANDLE && request.kind() != Kind::Ask as u8 {
+                self.bury(&request, None, error);
             }
         }
     }
 
-    /// After the end: refuses everything that was accepted and will not be handled any more, and answers the stop.
+    /// Refuses a message of a worker that has ended. A worker that has ended too takes no replies, so the wait for room is bounded;
+    /// its asks are answered by its own `finish`.
+    fn refuse_at_last<F: Fabric>(&mut self, header: &Packed, lines: Lines, patience: &mut u32) {
+        while !self.refuse::<F>(header, lines, KernelError::Stopped) {
+            if *patience == 0 {
+                self.counters.late += 1;
+                return;
+            }
+            *patience -= 1;
+            self.take_replies::<F>();
+            core::hint::spin_loop();
+        }
+    }
+
+    /// After the end: refuses everything that was accepted and will not be handled any more, and answers the stop. May be called
+    /// again; the last call, after all workers have ended, leaves nothing between them.
     ///
     /// # Safety
     /// Nobody runs this worker; the other workers have ended too or still take replies.
     pub unsafe fn finish<F: Fabric>(&mut self) {
+        let mut patience = PATIENCE;
         for slot in 0..self.actors_used {
-            // SAFETY: the slot is in range.
-            if unsafe { (*self.actor(slot)).waiting } > 0 {
-                self.empty_mailbox::<F>(slot, KernelError::Stopped);
+            let actor = self.actor(slot);
+            // SAFETY: the slot is in range and this worker's.
+            unsafe {
+                while (*actor).waiting > 0 {
+                    let Some(lines) = (*actor).pop(&mut self.nodes) else { break };
+                    let header = lines.packed();
+                    self.refuse_at_last::<F>(&header, lines, &mut patience);
+                }
             }
         }
         for index in 0..self.frame_count {
             let frame = self.frame(index);
             // SAFETY: the frame is this worker's.
             unsafe {
-                if (*frame).in_use && (*frame).op == OP_HANDLE {
+                if !(*frame).in_use {
+                    continue;
+                }
+                if (*frame).op == OP_HANDLE {
                     let request = (*frame).request;
                     if request.kind() == Kind::Ask as u8 {
-                        self.reply::<F>(&request, &Outcome::failed(KernelError::Stopped), core::ptr::null());
+                        // A handler that ended has its own reply, which waited for room.
+                        let ended = (*frame).waiting == Waiting::Flush;
+                        let outcome = if ended { (*frame).outcome } else { Outcome::failed(KernelError::Stopped) };
+                        while !self.reply::<F>(&request, &outcome, (*frame).buffer.cast()) {
+                            if patience == 0 {
+                                self.counters.late += 1;
+                                break;
+                            }
+                            patience -= 1;
+                            self.take_replies::<F>();
+                            core::hint::spin_loop();
+                        }
                     } else {
-                        self.refuse::<F>(&request, self.nothing(), KernelError::Stopped);
+                        self.bury(&request, None, KernelError::Stopped);
                     }
+                }
+                self.free_frame(index);
+            }
+        }
+        self.resumable = List::EMPTY;
+        self.flushing = List::EMPTY;
+        for peer in 0..self.workers {
+            if peer == self.index {
+                continue;
+            }
+            // SAFETY: there is a peer for each worker, and nothing else refers to its ring now.
+            unsafe {
+                let ring = &raw mut (*self.peers.add(peer as usize)).requests_in;
+                while let Some(lines) = (*ring).peek::<F::Mesh>() {
+                    let header = lines.packed();
+                    self.refuse_at_last::<F>(&header, lines, &mut patience);
+                    (*ring).advance(header.lines());
                 }
             }
         }
-        if self.life.request.kind() == Kind::Control as u8 && self.life.phase == Phase::Stopped {
-            let request = self.life.request;
-            self.life.request = Header::default();
-            self.answer_control(&request, Outcome::failed(KernelError::Malformed), &());
+        let outcome = match core::mem::replace(&mut self.life.phase, Phase::Stopped) {
+            Phase::Normal => {
+                self.life.request = Header::default();
+                return;
+            }
+            Phase::Stopped => Outcome::failed(KernelError::Malformed),
+            // It was lost in the middle of a launch or a stop.
+            _ => Outcome::refused(KernelError::Stopped),
+        };
+        if self.life.request.kind() == Kind::Control as u8 {
+            let request = core::mem::take(&mut self.life.request);
+            self.answer_control(&request, outcome, &());
         }
     }
 

@@ -226,16 +226,23 @@ impl Worker {
                 return false;
             }
         } else {
-            #[cfg(not(target_arch = "nvptx64"))]
-            // SAFETY: the hooks outlive the worker (contract of `init`); the lines are acquired or owned.
-            unsafe {
-                (self.hooks.dead_letter)(self.hooks.data, self.index, &header.unpack(), lines, error)
-            }
-            #[cfg(target_arch = "nvptx64")]
-            let _ = lines;
+            self.bury(header, Some(lines), error);
         }
         self.counters.refused += 1;
         true
+    }
+
+    /// Hands a message that wanted no reply to the dead-letter hook; without lines if a handler had taken it.
+    #[cold]
+    pub(super) fn bury(&self, header: &Packed, lines: Option<Lines>, error: KernelError) {
+        #[cfg(not(target_arch = "nvptx64"))]
+        {
+            let header = Header { lines: if lines.is_some() { header.lines() } else { 0 }, ..header.unpack() };
+            // SAFETY: the hooks outlive the worker (contract of `init`); the lines are acquired or owned.
+            unsafe { (self.hooks.dead_letter)(self.hooks.data, self.index, &header, lines.unwrap_or(self.nothing()), error) }
+        }
+        #[cfg(target_arch = "nvptx64")]
+        let _ = (header, lines, error);
     }
 
     /// Sends a reply to where the request came from. False: the ring to that worker is full.
@@ -388,6 +395,10 @@ impl Worker {
                     let peer = &mut *self.peers.add((*frame).peer as usize);
                     if peer.requests_out.has_room::<F::Mesh>(crate::message::MAX_LINES as u8) {
                         (*frame).waiting = Waiting::Nothing;
+                        self.push_resumable(index);
+                    } else if (*frame).wake_at <= self.now {
+                        (*frame).waiting = Waiting::Nothing;
+                        (*frame).timed_out = true;
                         self.push_resumable(index);
                     } else {
                         self.push_flushing(index);

@@ -59,6 +59,8 @@ pub mod op {
     pub const ASK_MANY: u32 = 16;
     /// Run the worker that the rig named, from inside this handler.
     pub const RUN_INSIDE: u32 = 17;
+    /// Work for `a` nanoseconds, then ask `to`.
+    pub const WORK_ASK: u32 = 18;
 }
 
 /// A message of one line.
@@ -251,6 +253,10 @@ async fn carry_out(sum: &Resident<u64>, ctx: &mut RingContext<'_>, cmd: Cmd) -> 
             }
             Ok(total)
         }
+        op::WORK_ASK => {
+            super::work(cmd.a);
+            ctx.ask(cmd.to, below).await
+        }
         op::RUN_INSIDE => {
             super::run_inside();
             Ok(0)
@@ -426,4 +432,6 @@ pub static MODULE: ModuleTable = ModuleTable {
     future_bytes: TestModule::FUTURE_BYTES,
     max_lines: TestModule::MAX_LINES,
     run_cpu,
+    #[cfg(feature = "sim")]
+    run_sim: warpring_core::run::run::<TestModule, warpring_core::team::sim::Sim>,
 };
