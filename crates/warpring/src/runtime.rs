@@ -25,6 +25,8 @@ use crate::shared::Shared;
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) workers: u32,
+    /// There are more workers than cores. Not a choice: `build` looks.
+    pub(crate) crowded: bool,
     pub(crate) idle: IdlePolicy,
     pub(crate) pin: bool,
     pub(crate) max_actors: u32,
@@ -60,6 +62,7 @@ impl RuntimeBuilder {
             workers: None,
             settings: Settings {
                 workers: 1,
+                crowded: false,
                 idle: IdlePolicy::default(),
                 pin: true,
                 max_actors: 1 << 21,
@@ -161,6 +164,7 @@ impl RuntimeBuilder {
         let module = self.module.ok_or(BuildError::NoModule)?;
         let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
         self.settings.workers = self.workers.unwrap_or_else(|| cores.saturating_sub(1).clamp(1, MAX_WORKERS));
+        self.settings.crowded = self.settings.workers > cores;
         check(&self.settings)?;
         let dead = DeadLetters::new(self.dead_letters.take());
         match self.backend {
