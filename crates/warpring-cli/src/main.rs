@@ -2,6 +2,7 @@
 //! wrong usage.
 
 mod backend;
+mod bench;
 mod doctor;
 mod input;
 mod kernels;
@@ -31,6 +32,7 @@ enum Command {
     Kernels(kernels::Kernels),
     /// Say what this machine has for Warpring, and what is missing
     Doctor(doctor::Doctor),
+    Bench(bench::Bench),
 }
 
 #[derive(Subcommand)]
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Command::Run(Job::FraudFeatures(job)) => job.run().map_err(|error| (error.to_string(), error.hint())),
         Command::Run(Job::MarketBook(job)) => job.run().map_err(|error| (error.to_string(), error.hint())),
         Command::Kernels(kernels) => kernels.run().map_err(|error| (format!("standard output: {error}"), None)),
+        Command::Bench(bench) => bench.run().map_err(|error| (error.to_string(), error.hint())),
         Command::Doctor(doctor) => {
             doctor.run();
             Ok(())
