@@ -72,3 +72,8 @@ pub mod prelude {
 pub mod __private {
     pub use warpring_core;
 }
+
+/// The README's program compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
