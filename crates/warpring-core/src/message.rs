@@ -318,6 +318,7 @@ impl Packed {
     pub(crate) fn is_high(&self) -> bool {
         self.what as u8 & HIGH_PRIORITY != 0
     }
+    #[cfg(not(target_arch = "nvptx64"))]
     #[inline(always)]
     pub(crate) fn wakes(&self) -> bool {
         self.what as u8 & WAKE != 0
