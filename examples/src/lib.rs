@@ -9,7 +9,9 @@ pub mod savina;
 pub mod shop;
 pub mod squares;
 
-use savina::{bank_transaction as transfer, big, chameneos, counting, finish, fork_join_throughput as fork_join, ping_pong, thread_ring};
+use savina::{
+    bank_transaction as transfer, big, chameneos, counting, finish, fork_join_throughput as fork_join, ping_pong, thread_ring,
+};
 
 warpring::export! {
     bank::Account { bank::Deposit => bank::Balance, bank::Query => bank::Balance }

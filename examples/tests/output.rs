@@ -50,7 +50,8 @@ fn savina_runs_every_program() {
 fn savina_runs_the_programs_that_are_named() {
     let output = stdout_of(env!("CARGO_BIN_EXE_savina"), &["--small", "--workers", "1", "big", "ping_pong"]);
     let expected = expected("savina.txt");
-    let line = |name: &str| expected.lines().find(|line| line.starts_with(name)).expect("a line for each program").to_owned() + "\n";
+    let line =
+        |name: &str| expected.lines().find(|line| line.starts_with(name)).expect("a line for each program").to_owned() + "\n";
     assert_eq!(without_rates(&output), line("big") + &line("ping_pong"));
 }
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use warpring::{Backend, LaunchOptions, Runtime, ShutdownError, block_on};
+use warpring::{Backend, LaunchOptions, Runtime, RuntimeBuilder, ShutdownError, block_on};
 use warpring_examples::savina::{Failure, Outcome, PROGRAMS, Scale, bank_transaction, thread_ring};
 
 /// Where and how large a program runs.
@@ -30,17 +30,19 @@ struct Aftermath<T> {
     shutdown: Result<(), ShutdownError>,
 }
 
+fn cpu(workers: u32) -> RuntimeBuilder {
+    Runtime::builder().backend(Backend::Cpu).workers(workers)
+}
+
 /// Builds a runtime, lets `run` have it, and shuts it down.
-fn on_a_runtime<T>(backend: Backend, workers: u32, run: impl FnOnce(&Runtime) -> Result<T, Failure>) -> Aftermath<T> {
+fn on_a_runtime<T>(builder: RuntimeBuilder, run: impl FnOnce(&Runtime) -> Result<T, Failure>) -> Aftermath<T> {
     // Two runtimes at a time would fight for the cores that their workers are pinned to.
     static ALONE: Mutex<()> = Mutex::new(());
     let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let dead_letters = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&dead_letters);
-    let runtime = Runtime::builder()
+    let runtime = builder
         .module(&warpring_examples::MODULE)
-        .backend(backend)
-        .workers(workers)
         .on_dead_letter(move |_| {
             counted.fetch_add(1, Ordering::Relaxed);
         })
@@ -56,7 +58,7 @@ fn on_a_runtime<T>(backend: Backend, workers: u32, run: impl FnOnce(&Runtime) ->
 fn for_each_backend(answer: impl Fn(Scale) -> i64, run: impl Fn(&Runtime, Scale) -> Result<Outcome, Failure>) {
     for Case { backend, workers, scale } in cases() {
         let case = format!("{backend}, {workers} workers");
-        let after = on_a_runtime(backend, workers, |runtime| run(runtime, scale));
+        let after = on_a_runtime(Runtime::builder().backend(backend).workers(workers), |runtime| run(runtime, scale));
         let outcome = after.result.unwrap_or_else(|error| panic!("{case}: {error}"));
         assert_eq!(outcome.answer, answer(scale), "{case}");
         assert_eq!((after.dead_letters, after.panics), (0, 0), "{case}: dead letters and panics");
@@ -89,7 +91,7 @@ tests! { ping_pong counting fork_join_throughput thread_ring chameneos big bank_
 
 #[test]
 fn all_programs_run_one_after_another_on_one_runtime() {
-    let after = on_a_runtime(Backend::Cpu, 2, |runtime| {
+    let after = on_a_runtime(cpu(2), |runtime| {
         for _ in 0..3 {
             for program in &PROGRAMS {
                 let outcome = (program.run)(runtime, Scale::Small)?;
@@ -103,10 +105,28 @@ fn all_programs_run_one_after_another_on_one_runtime() {
 }
 
 #[test]
+fn rings_of_16_lines_are_enough() {
+    for workers in [2, 3] {
+        let after = on_a_runtime(cpu(workers).ring_lines(16), |runtime| {
+            for program in &PROGRAMS {
+                // At full size where handlers wait for room, as long as that takes no time.
+                let full = matches!(program.name, "counting" | "chameneos" | "bank_transaction");
+                let scale = if full { Scale::Savina } else { Scale::Small };
+                let outcome = (program.run)(runtime, scale).map_err(|error| format!("{}: {error}", program.name))?;
+                assert_eq!(outcome.answer, (program.answer)(scale), "{}", program.name);
+            }
+            Ok(())
+        });
+        after.result.expect("every program ends");
+        assert_eq!((after.dead_letters, after.panics, after.shutdown), (0, 0, Ok(())));
+    }
+}
+
+#[test]
 fn the_token_stops_where_the_remainder_says() {
     use thread_ring::Params;
     assert_eq!(Params { actors: 503, hops: 1000 }.answer(), 498);
-    let after = on_a_runtime(Backend::Cpu, 2, |runtime| {
+    let after = on_a_runtime(cpu(2), |runtime| {
         // None, one short of a round, a round, one more; then the suite's own ring.
         for params in [0, 502, 503, 504].map(|hops| Params { actors: 503, hops }).into_iter().chain([Params::RING_OF_100]) {
             assert_eq!(thread_ring::run(runtime, params)?.answer, params.answer(), "{params:?}");
@@ -120,7 +140,7 @@ fn the_token_stops_where_the_remainder_says() {
 /// Were dead letters not counted, the tests above could not fail for one.
 #[test]
 fn a_token_for_nobody_is_a_dead_letter() {
-    let after = on_a_runtime(Backend::Cpu, 2, |runtime| {
+    let after = on_a_runtime(cpu(2), |runtime| {
         // It has not joined a ring: its neighbour is nobody, on worker 0.
         let node = block_on(runtime.launch(thread_ring::Node::new(1), LaunchOptions::default().on_worker(1)))?;
         node.tell(thread_ring::Token { hops: 1 }).wait()?;

@@ -1,2 +1,61 @@
-//! The `warpring` command.
-fn main() {}
+//! The `warpring` command: data to standard output, everything else to standard error. Exit code 0, 1 where a job failed, 2 for
+//! wrong usage.
+
+mod backend;
+mod bench;
+mod doctor;
+mod input;
+mod kernels;
+mod run;
+mod stdout;
+#[cfg(test)]
+#[path = "../tests/support/data.rs"]
+mod test_data;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Ring kernels: persistent GPU actors, written once in plain Rust.
+#[derive(Parser)]
+#[command(name = "warpring", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a ready-made job
+    #[command(subcommand)]
+    Run(Job),
+    /// List the ready-made kernels
+    Kernels(kernels::Kernels),
+    /// Say what this machine has for Warpring, and what is missing
+    Doctor(doctor::Doctor),
+    Bench(bench::Bench),
+}
+
+#[derive(Subcommand)]
+enum Job {
+    FraudFeatures(run::fraud_features::FraudFeatures),
+    MarketBook(run::market_book::MarketBook),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Run(Job::FraudFeatures(job)) => job.run().map_err(|error| (error.to_string(), error.hint())),
+        Command::Run(Job::MarketBook(job)) => job.run().map_err(|error| (error.to_string(), error.hint())),
+        Command::Kernels(kernels) => kernels.run().map_err(|error| (format!("standard output: {error}"), None)),
+        Command::Bench(bench) => bench.run().map_err(|error| (error.to_string(), error.hint())),
+        Command::Doctor(doctor) => {
+            doctor.run();
+            Ok(())
+        }
+    };
+    let Err((error, hint)) = done else { return ExitCode::SUCCESS };
+    eprintln!("error: {error}");
+    if let Some(hint) = hint {
+        eprintln!("hint: {hint}");
+    }
+    ExitCode::FAILURE
+}

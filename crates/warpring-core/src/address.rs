@@ -94,7 +94,7 @@ impl<K> GroupAddress<K> {
         }
         // Groups of one worker are the common case on small machines, and a division costs ten times a compare.
         let (worker, row) = if self.workers == 1 { (0, index) } else { (index % self.workers, index / self.workers) };
-        Some(Address::new(ActorId { slot: self.base + row, generation: self.generation as u16, worker: worker as u16 }))
+        Some(Address::new(ActorId { slot: self.base.wrapping_add(row), generation: self.generation as u16, worker: worker as u16 }))
     }
 }
 

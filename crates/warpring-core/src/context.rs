@@ -178,10 +178,10 @@ impl<'a> RingContext<'a> {
     #[track_caller]
     pub fn update<T: State, R: Copy>(&mut self, state: &Resident<T>, change: impl FnOnce(&mut T) -> R) -> R {
         let at = self.own(state);
-        // SAFETY (of the closure): as in `read`; `&mut self` excludes every other borrow of this actor's state, and only the
-        // leader is inside, after all lanes have arrived.
         with_team!(self.team, |team, _F| {
             team.note(|| at as u64);
+            // SAFETY: as in `read`; `&mut self` excludes every other borrow of this actor's state, and only the leader is inside,
+            // after all lanes have arrived.
             team.lead(|| unsafe { change(&mut *at) })
         })
     }
@@ -312,9 +312,11 @@ impl<'a> RingContext<'a> {
         Ask { ctx: self, to, message, priority: Priority::Normal, limit, until: 0, deadline: 0, stated: false, state: AskState::New, site: Site::caller() }
     }
 
-    /// Sends a message that wants no reply; waits while the ring to the target's worker is full.
+    /// Sends a message that wants no reply; waits while the ring to the target's worker is full, for as long as an ask may last
+    /// by default.
     ///
     /// # Errors
+    /// [`KernelError::Deadline`] if there was no room for so long: the message was not sent.
     /// [`KernelError::Stopped`], `MailboxFull` or `Overloaded` where the target is on the same worker and does not take it. On
     /// another worker the refusal goes to the dead-letter hook.
     #[inline(always)]
@@ -323,12 +325,18 @@ impl<'a> RingContext<'a> {
         // Not an `async fn`, which would not know its caller.
         let site = Site::caller();
         async move {
+            let mut until = 0;
             loop {
                 self.at(site);
                 match self.try_tell(to, message) {
                     Ok(()) => return Ok(()),
                     Err(TryTellError::Refused(error, _)) => return Err(error),
-                    Err(TryTellError::Full(_)) => WaitForRoom { ctx: self, peer: to.id().worker, waited: false, site }.await,
+                    Err(TryTellError::Full(_)) => {
+                        if until == 0 {
+                            until = self.worker().now.saturating_add(self.worker().ask_limit);
+                        }
+                        WaitForRoom { ctx: self, peer: to.id().worker, until, waited: false, site }.await?
+                    }
                 }
             }
         }
@@ -456,10 +464,10 @@ impl<K: Handles<M>, M: RingMessage> Future for Ask<'_, '_, K, M> {
         // SAFETY: nothing in an Ask is pinned by address.
         let this = unsafe { self.get_unchecked_mut() };
         if this.state == AskState::New {
-            this.ctx.at(this.site);
             if this.until == 0 {
                 // A stated limit is counted from now; the default one from the last look at the clock, which is at most 64 steps
                 // old (a step that takes long is made up for, see `Worker::look`).
+                this.ctx.at(this.site);
                 let now = if this.stated { this.ctx.now() } else { this.ctx.worker().now };
                 this.until = now.saturating_add(this.limit).max(1);
                 this.deadline = if this.stated { deadline_within(now, this.limit) } else { 0 };
@@ -534,20 +542,21 @@ impl<K, M> Drop for Ask<'_, '_, K, M> {
 struct WaitForRoom<'c, 'a> {
     ctx: &'c mut RingContext<'a>,
     peer: u16,
+    until: u64,
     waited: bool,
     site: Site,
 }
 
 impl Future for WaitForRoom<'_, '_> {
-    type Output = ();
-    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+    type Output = Result<()>;
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
         if self.waited {
-            return Poll::Ready(());
+            return Poll::Ready(if self.ctx.frame().timed_out { Err(KernelError::Deadline) } else { Ok(()) });
         }
         self.waited = true;
-        let peer = u32::from(self.peer);
+        let (peer, until) = (u32::from(self.peer), self.until);
         self.ctx.at(self.site);
-        self.ctx.lead(|_, frame| frame.wait_for_room(peer, u64::MAX));
+        self.ctx.lead(|_, frame| frame.wait_for_room(peer, until));
         Poll::Pending
     }
 }

@@ -32,7 +32,7 @@ pub(crate) enum Waiting {
     Time,
     /// Room in the request ring to worker `Frame::peer`, until `wake_at`.
     Room,
-    /// Room in the reply ring: the handler is done, its reply is not out.
+    /// Room in the reply ring, until `wake_at`: the handler is done, its reply is not out.
     Flush,
 }
 

@@ -115,9 +115,9 @@ impl<T: RingMessage, const N: usize> RingMessage for [T; N] {
         let mut failed = false;
         let out = core::array::from_fn(|i| {
             let at = i * stride::<T>();
-            match T::decode(&bytes[at..at + T::SIZE]) {
-                Ok(item) => Some(item),
-                Err(Malformed) => {
+            match bytes.get(at..at + T::SIZE).map(T::decode) {
+                Some(Ok(item)) => Some(item),
+                _ => {
                     failed = true;
                     None
                 }

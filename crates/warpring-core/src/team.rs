@@ -20,6 +20,7 @@ pub mod sim;
 
 use crate::frame::Outcome;
 use crate::scoped::{Device, Scope, System};
+#[cfg(not(target_arch = "nvptx64"))]
 use crate::worker::Worker;
 
 /// The lanes that execute one handler together.
@@ -134,6 +135,7 @@ pub trait Fabric: 'static {
     const IDLE_ROUNDS: u32 = 256;
 
     /// The worker has nothing to do: on the host, its hook spins or sleeps, at most until `wake`.
+    #[cfg(not(target_arch = "nvptx64"))]
     #[inline(always)]
     fn idle(worker: &Worker, wake: u64) {
         worker.rest(wake);

@@ -187,7 +187,7 @@ pub struct WorkerMemory {
     pub node_count: u32,
     /// `frame_count` frames.
     pub frames: *mut Frame,
-    /// Handlers that may be suspended.
+    /// Handlers that may be suspended; from 1 to 65,535.
     pub frame_count: u32,
     /// `frame_count * max_lines` lines.
     pub frame_lines: *mut Line,
@@ -228,6 +228,9 @@ impl List {
 impl Worker {
     /// Builds a worker in `at`.
     ///
+    /// # Panics
+    /// With no frame, or more frames or workers than 65,535, or a module whose cells do not hold a report.
+    ///
     /// # Safety
     /// All pointers of `memory` are live, exclusive to this worker where it writes, of the stated sizes, and stay so until the
     /// worker has ended.
@@ -235,6 +238,8 @@ impl Worker {
         // SAFETY: the module outlives the worker (contract).
         let module = unsafe { &*memory.module };
         let lane_bytes = lane_bytes(module.future_bytes) as u32;
+        // A reply finds its way by 16 bits of worker and 16 of frame, and a report takes two lines.
+        assert!(memory.workers < 1 << 16 && (1..1 << 16).contains(&memory.frame_count) && module.max_lines >= 2);
         for index in 0..memory.frame_count {
             // SAFETY: `frame_count` frames and `frame_count * max_lines` lines (contract).
             unsafe {
@@ -519,6 +524,7 @@ impl Worker {
                     if !self.reply::<F>(&(*frame).request, &outcome, rest) {
                         (*frame).outcome = outcome;
                         (*frame).waiting = Waiting::Flush;
+                        (*frame).wake_at = self.now.saturating_add(self.ask_limit);
                         self.push_flushing((*frame).index);
                         return;
                     }
@@ -608,26 +614,28 @@ impl Worker {
         self.idle_rounds = self.idle_rounds.wrapping_add(1);
         if self.idle_rounds & (F::IDLE_ROUNDS - 1) == 0 {
             self.tick();
-            let mut wake = self.next_wake;
-            if core::mem::take(&mut self.blocked) || !self.flushing.is_empty() {
-                // It waits for room in a ring, and whoever makes room wakes nobody.
-                wake = wake.min(self.now.saturating_add(LOOK_FOR_ROOM_NS));
+            // The device has no host to ask: it looks again.
+            #[cfg(not(target_arch = "nvptx64"))]
+            {
+                let mut wake = self.next_wake;
+                if core::mem::take(&mut self.blocked) || !self.flushing.is_empty() {
+                    // It waits for room in a ring, and whoever makes room wakes nobody.
+                    wake = wake.min(self.now.saturating_add(LOOK_FOR_ROOM_NS));
+                }
+                F::idle(self, wake);
+                // Not `tick`: no step took this time.
+                self.now = self.clock();
+                self.wake_due();
             }
-            F::idle(self, wake);
-            // Not `tick`: no step took this time.
-            self.now = self.clock();
-            self.wake_due();
         }
     }
 
     /// Lets the host decide whether to spin or sleep, at most until `wake`.
+    #[cfg(not(target_arch = "nvptx64"))]
     #[inline(always)]
     pub(crate) fn rest(&self, wake: u64) {
-        #[cfg(not(target_arch = "nvptx64"))]
         // SAFETY: the hooks outlive the worker (contract of `init`).
-        unsafe {
-            (self.hooks.idle)(self.hooks.data, self.index, self.idle_rounds, wake)
-        }
+        unsafe { (self.hooks.idle)(self.hooks.data, self.index, self.idle_rounds, wake) }
     }
 
     #[inline(always)]

@@ -457,6 +457,8 @@ fn an_ask_that_finds_no_room_ends_at_its_deadline_too() {
     rig.advance(SECOND);
     rig.run(0);
     assert_eq!(rig.reply(default), Some(Err(No::Failed(KernelError::Deadline))));
+    assert!(take_log().contains(&Event::Ended(1, 1, Err(KernelError::Deadline))), "nor does a tell wait for ever");
+    assert_eq!(rig.probe(0).frames, 0);
 }
 
 #[test]

@@ -62,7 +62,7 @@ impl RingKernelHandler<Words, Words> for Lab {
             }
             BALLOT => {
                 let lane = ctx.lane();
-                [u64::from(ctx.ballot(lane % 3 == 0)), u64::from(ctx.ballot(true)), u64::from(ctx.ballot(false)), 0]
+                [u64::from(ctx.ballot(lane.is_multiple_of(3))), u64::from(ctx.ballot(true)), u64::from(ctx.ballot(false)), 0]
             }
             BROADCAST => {
                 let lane = u64::from(ctx.lane());
@@ -70,9 +70,11 @@ impl RingKernelHandler<Words, Words> for Lab {
                 [ctx.broadcast(lane * 10, from as u32), wide[8], 0, 0]
             }
             EACH => {
+                // No lane may see an element that another one has changed already.
+                let sum = |table: &[u32; 50]| table.iter().fold(0u64, |sum, x| sum.wrapping_mul(31) + u64::from(*x));
+                let before = sum(ctx.read(&self.table));
                 ctx.update_each(&self.table, |i, x| *x = x.wrapping_mul(3) + i);
-                let table = ctx.read(&self.table).iter().fold(0u64, |sum, x| sum.wrapping_mul(31) + u64::from(*x));
-                [table, 0, 0, 0]
+                [sum(ctx.read(&self.table)), before, 0, 0]
             }
             FOR_EACH => {
                 let mut mine = 0;

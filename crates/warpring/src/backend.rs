@@ -4,6 +4,8 @@
 pub(crate) mod cpu;
 #[cfg(feature = "sim")]
 pub(crate) mod sim;
+#[cfg(feature = "sim")]
+pub use sim::SimOptions;
 
 use std::fmt;
 use std::time::Duration;
@@ -64,14 +66,14 @@ pub(crate) enum Engine {
 }
 
 impl Engine {
-    /// The host waits for something: let a backend without threads work.
+    /// The host waits for something, at most until `until` on the workers' clock: let a backend without threads work.
     #[inline]
-    pub(crate) fn pump(&self, shared: &Shared) {
-        let _ = shared;
+    pub(crate) fn pump(&self, shared: &Shared, until: u64) {
+        let _ = (shared, until);
         match self {
             Self::Cpu => {}
             #[cfg(feature = "sim")]
-            Self::Sim(sim) => sim.pump(),
+            Self::Sim(sim) => sim.pump(shared, until),
         }
     }
 

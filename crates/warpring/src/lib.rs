@@ -52,6 +52,9 @@ pub use {
     warpring_core::worker::{Counters, Report},
 };
 
+#[cfg(all(feature = "sim", not(target_arch = "nvptx64")))]
+pub use backend::SimOptions;
+
 /// What a kernel's source needs: `use warpring::prelude::*;`.
 pub mod prelude {
     pub use warpring_core::{
@@ -69,3 +72,8 @@ pub mod prelude {
 pub mod __private {
     pub use warpring_core;
 }
+
+/// The README's program compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -49,16 +49,19 @@ pub(crate) fn wait(shared: &Shared, held: Held, limit: Duration) -> Result<Lines
 #[cold]
 fn wait_long(shared: &Shared, held: Held, limit: Duration) -> Result<Lines, NoReply> {
     let start = Instant::now();
+    // The workers' clock is the simulator's own where there is one: what has passed on either counts.
+    let from = shared.now();
+    let until = from.saturating_add(nanoseconds(limit));
     let wakes = shared.engine.get().is_some_and(|engine| engine.wakes());
     loop {
-        shared.pump();
+        shared.pump_until(until);
         for _ in 0..64 {
             if let Some(lines) = shared.cells.reply(held) {
                 return Ok(lines);
             }
             hint::spin_loop();
         }
-        let waited = start.elapsed();
+        let waited = start.elapsed().max(Duration::from_nanos(shared.now().saturating_sub(from)));
         if waited >= limit {
             return Err(NoReply::Deadline(waited));
         }
@@ -84,6 +87,10 @@ fn wait_long(shared: &Shared, held: Held, limit: Duration) -> Result<Lines, NoRe
         shared.cells.park(held.cell, false);
         waker.take();
     }
+}
+
+fn nanoseconds(limit: Duration) -> u64 {
+    limit.as_nanos().min(u128::from(u64::MAX)) as u64
 }
 
 struct ThreadWaker(Thread);
@@ -117,6 +124,8 @@ fn error<M>(shared: &Shared, kind: u8, error: KernelError, to: ActorId, message:
     match error {
         KernelError::Stopped if shared.closing.load(Ordering::Relaxed) => AskError::Interrupted { actor: to },
         KernelError::Panicked { .. } => {
+            // The simulator's record is there when its turn is over.
+            shared.pump_until(0);
             let panics = shared.panics.lock().unwrap_or_else(|e| e.into_inner());
             match panics.get(&to) {
                 Some(site) => {
@@ -192,8 +201,8 @@ pub(crate) struct Pending {
     pub(crate) shared: Arc<Shared>,
     held: Option<Held>,
     limit: Duration,
-    /// When it was sent, in nanoseconds since the epoch; known after the first poll.
-    sent: Option<u64>,
+    /// When it was first polled, in nanoseconds since the epoch and on the workers' clock.
+    sent: Option<(u64, u64)>,
 }
 
 impl Pending {
@@ -225,27 +234,34 @@ impl Pending {
         if let Some(lines) = self.shared.cells.reply(held) {
             return Poll::Ready(Ok(lines));
         }
-        self.shared.pump();
         self.shared.cells.waker(held.cell).register(cx.waker());
         // The ask was sent before the waker was there, so the worker must be told to look for one.
-        if self.sent.is_none() {
+        let wakes = self.shared.engine.get().is_some_and(|engine| engine.wakes());
+        let first = self.sent.is_none();
+        if first {
             let now = self.shared.epoch.elapsed().as_nanos() as u64;
-            self.sent = Some(now);
-            let due = now.saturating_add(self.limit.as_nanos().min(u128::from(u64::MAX)) as u64);
+            self.sent = Some((now, if wakes { now } else { self.shared.now() }));
+            let due = now.saturating_add(nanoseconds(self.limit));
             self.shared.deadlines.set(held.cell, due, &self.shared);
         }
+        let (sent, from) = self.sent.unwrap_or_default();
+        self.shared.pump_until(from.saturating_add(nanoseconds(self.limit)));
         if let Some(lines) = self.shared.cells.reply(held) {
             return Poll::Ready(Ok(lines));
         }
-        let sent = self.sent.unwrap_or_default();
-        let waited = Duration::from_nanos((self.shared.epoch.elapsed().as_nanos() as u64).saturating_sub(sent));
+        if first && wakes {
+            // Woken by the worker, or when the limit is over.
+            return Poll::Pending;
+        }
+        let real = (self.shared.epoch.elapsed().as_nanos() as u64).saturating_sub(sent);
+        let waited = Duration::from_nanos(real.max(self.shared.now().saturating_sub(from)));
         if waited >= self.limit {
             return Poll::Ready(Err(NoReply::Deadline(waited)));
         }
         if self.shared.ended.load(Ordering::Acquire) {
             return Poll::Ready(self.shared.cells.reply(held).ok_or(NoReply::Ended));
         }
-        if !self.shared.engine.get().is_some_and(|engine| engine.wakes()) {
+        if !wakes {
             cx.waker().wake_by_ref();
         }
         Poll::Pending

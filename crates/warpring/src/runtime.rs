@@ -25,6 +25,8 @@ use crate::shared::Shared;
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) workers: u32,
+    /// There are more workers than cores. Not a choice: `build` looks.
+    pub(crate) crowded: bool,
     pub(crate) idle: IdlePolicy,
     pub(crate) pin: bool,
     pub(crate) max_actors: u32,
@@ -60,6 +62,7 @@ impl RuntimeBuilder {
             workers: None,
             settings: Settings {
                 workers: 1,
+                crowded: false,
                 idle: IdlePolicy::default(),
                 pin: true,
                 max_actors: 1 << 21,
@@ -161,6 +164,7 @@ impl RuntimeBuilder {
         let module = self.module.ok_or(BuildError::NoModule)?;
         let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
         self.settings.workers = self.workers.unwrap_or_else(|| cores.saturating_sub(1).clamp(1, MAX_WORKERS));
+        self.settings.crowded = self.settings.workers > cores;
         check(&self.settings)?;
         let dead = DeadLetters::new(self.dead_letters.take());
         match self.backend {
@@ -172,6 +176,10 @@ impl RuntimeBuilder {
             }
             #[cfg(feature = "sim")]
             Backend::Sim(options) => {
+                if !options.lanes.is_power_of_two() || options.lanes > 32 {
+                    let given = options.lanes.into();
+                    return Err(BuildError::Setting { name: "lanes", given, allowed: "1, 2, 4, 8, 16 or 32" });
+                }
                 let shared = crate::backend::sim::start(module, self.settings, dead, options);
                 Ok(Runtime { shared, threads: Mutex::new(Vec::new()), down: false })
             }
@@ -436,6 +444,15 @@ impl Runtime {
         })
     }
 
+    /// The rules of team code that handlers broke so far, with file, line and column; `shutdown` gives them too.
+    #[cfg(feature = "sim")]
+    pub fn violations(&self) -> Vec<String> {
+        match self.shared.engine.get() {
+            Some(Engine::Sim(sim)) => sim.violations(),
+            _ => Vec::new(),
+        }
+    }
+
     /// The last 1,024 messages without a reply that were not handled, oldest first.
     pub fn dead_letters(&self) -> Vec<DeadLetter> {
         self.shared.dead.list()
@@ -582,7 +599,10 @@ fn end(shared: &Arc<Shared>, threads: Vec<JoinHandle<()>>, limit: Duration) -> R
     }
     match shared.engine.get() {
         #[cfg(feature = "sim")]
-        Some(Engine::Sim(sim)) => result = result.and(sim.run_to_end()),
+        Some(Engine::Sim(sim)) => {
+            let ended = sim.run_to_end(shared);
+            result = result.and(ended);
+        }
         _ => {
             for thread in threads {
                 if thread.join().is_err() {

@@ -66,6 +66,8 @@ pub(crate) struct Slots {
 }
 
 pub(crate) struct Shared {
+    /// First, so that it is dropped first: the simulator's lanes live in the memory below.
+    pub(crate) engine: OnceLock<Engine>,
     pub(crate) module: &'static ModuleTable,
     pub(crate) settings: Settings,
     pub(crate) seats: Box<[Seat]>,
@@ -80,7 +82,6 @@ pub(crate) struct Shared {
     pub(crate) ports: Mutex<Vec<PortSeat>>,
     pub(crate) open_ports: Box<Padded<AtomicU32>>,
     pub(crate) deadlines: Deadlines,
-    pub(crate) engine: OnceLock<Engine>,
     pub(crate) epoch: Instant,
     #[allow(dead_code, reason = "owns what the rings and workers point to")]
     blocks: Vec<Block>,
@@ -236,8 +237,14 @@ impl Shared {
     /// Lets a backend without threads of its own do some work. Whoever waits calls it.
     #[inline]
     pub(crate) fn pump(&self) {
+        self.pump_until(u64::MAX);
+    }
+
+    /// As [`pump`](Self::pump), for a waiter who waits until this time on the workers' clock.
+    #[inline]
+    pub(crate) fn pump_until(&self, until: u64) {
         if let Some(engine) = self.engine.get() {
-            engine.pump(self);
+            engine.pump(self, until);
         }
     }
 

@@ -11,7 +11,9 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         for cents in [100, 250, -800, -100, i64::MIN] {
             match account.ask(Deposit { cents }).await {
                 Ok(balance) => println!("{cents:+}: the balance is {}", balance.cents),
-                Err(AskError::Handler(KernelError::Rejected { code: BEYOND_LIMIT })) => println!("{cents:+}: refused, beyond the limit"),
+                Err(AskError::Handler(KernelError::Rejected { code: BEYOND_LIMIT })) => {
+                    println!("{cents:+}: refused, beyond the limit")
+                }
                 Err(error) => return Err(error.into()),
             }
         }

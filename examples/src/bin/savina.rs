@@ -52,7 +52,10 @@ fn run(program: &Program, scale: Scale, workers: Option<u32>) -> Result<(), Fail
         return Err(format!("the answer is {} instead of {expected}", outcome.answer).into());
     }
     let rate = outcome.messages as f64 / outcome.time.as_secs_f64() / 1e6;
-    println!("{:<22} answer {:>10}, right; {:>10} messages, {rate:>8.3} million per second", program.name, outcome.answer, outcome.messages);
+    println!(
+        "{:<22} answer {:>10}, right; {:>10} messages, {rate:>8.3} million per second",
+        program.name, outcome.answer, outcome.messages
+    );
     Ok(())
 }
 

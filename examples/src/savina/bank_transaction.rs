@@ -246,10 +246,9 @@ pub fn run(runtime: &Runtime, params: Params) -> core::result::Result<super::Out
     if progress.failed > 0 {
         return Err(format!("{} transactions failed", progress.failed).into());
     }
-    let mut sum = 0;
-    for account in (0..params.accounts).filter_map(|i| accounts.get(i)) {
-        sum += account.ask(Query).wait()?.amount;
-    }
+    let all = (0..params.accounts).filter_map(|i| accounts.address().get(i));
+    let sum: i64 =
+        super::suite::ask_each(runtime, all.map(|account| (account, Query)))?.iter().map(|balance| balance.amount).sum();
     if sum != INITIAL * i64::from(params.accounts) {
         return Err(format!("the accounts hold {sum} instead of what they began with").into());
     }

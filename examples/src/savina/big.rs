@@ -151,10 +151,9 @@ pub fn run(runtime: &Runtime, params: Params) -> core::result::Result<super::Out
     }
     let reports = super::finish::wait(&finish, params.actors)?;
     let time = start.elapsed();
-    let mut answered = 0;
-    for peer in (0..params.actors).filter_map(|i| peers.get(i)) {
-        answered += i64::from(peer.ask(HowMany).wait()?.answered);
-    }
+    let all = (0..params.actors).filter_map(|i| peers.address().get(i));
+    let counts = super::suite::ask_each(runtime, all.map(|peer| (peer, HowMany)))?;
+    let answered: i64 = counts.iter().map(|pings| i64::from(pings.answered)).sum();
     if answered != reports.sum {
         return Err(format!("{} pings sent, but {answered} answered", reports.sum).into());
     }

@@ -1,8 +1,10 @@
 //! The list of the programs, and what their host parts share.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use warpring::Runtime;
+use warpring::module::Handles;
+use warpring::{Address, RingMessage, Runtime};
 
 use super::{bank_transaction, big, chameneos, counting, fork_join_throughput, ping_pong, thread_ring};
 
@@ -83,4 +85,31 @@ pub(super) fn until<T>(mut look: impl FnMut() -> Result<Option<T>, Failure>) -> 
         std::thread::sleep(Duration::from_micros(500));
     }
     Err(format!("not finished after {LIMIT:?}").into())
+}
+
+/// Asks each actor once, with many asks under way, and gives the replies in order.
+///
+/// # Errors
+/// The first failure.
+pub(super) fn ask_each<K, M>(runtime: &Runtime, asks: impl IntoIterator<Item = (Address<K>, M)>) -> Result<Vec<K::Reply>, Failure>
+where
+    K: Handles<M>,
+    M: RingMessage + std::fmt::Debug + Send + Sync + 'static,
+{
+    const WINDOW: usize = 64;
+    let mut port = runtime.port(WINDOW as u32)?;
+    let mut under_way = VecDeque::with_capacity(WINDOW);
+    let mut replies = Vec::new();
+    for (actor, message) in asks {
+        if under_way.len() == WINDOW
+            && let Some(oldest) = under_way.pop_front()
+        {
+            replies.push(port.wait(oldest)?);
+        }
+        under_way.push_back(port.send(actor, message)?);
+    }
+    for ticket in under_way {
+        replies.push(port.wait(ticket)?);
+    }
+    Ok(replies)
 }

@@ -91,12 +91,11 @@ impl Params {
 pub fn run(runtime: &Runtime, params: Params) -> core::result::Result<super::Outcome, super::Failure> {
     let finish = warpring::block_on(runtime.launch(super::finish::Finish::new(), LaunchOptions::default()))?;
     let ring = warpring::block_on(runtime.launch_many(params.actors, LaunchOptions::default(), |i| Node::new(i + 1)))?;
-    let node = |i: u32| ring.get(i % params.actors).ok_or("a ring without actors");
-    for i in 0..params.actors {
-        node(i)?.ask(Join { next: node(i + 1)?.address(), finish: finish.address() }).wait()?;
-    }
+    let node = |i: u32| ring.get(i % params.actors);
+    let links = (0..params.actors).filter_map(|i| Some((node(i)?.address(), node(i + 1)?.address())));
+    super::suite::ask_each(runtime, links.map(|(node, next)| (node, Join { next, finish: finish.address() })))?;
     let start = std::time::Instant::now();
-    node(0)?.tell(Token { hops: params.hops }).wait()?;
+    node(0).ok_or("a ring without actors")?.tell(Token { hops: params.hops }).wait()?;
     let reports = super::finish::wait(&finish, 1)?;
     Ok(super::Outcome { answer: reports.sum, messages: u64::from(params.hops) + 1, time: start.elapsed() })
 }

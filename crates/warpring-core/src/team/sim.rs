@@ -80,7 +80,8 @@ impl Fabric for Sim {
     const IDLE_ROUNDS: u32 = 1;
 
     fn idle(worker: &Worker, _wake: u64) {
-        warp::idle(worker.steps);
+        // The clock may have made something resumable just now.
+        warp::idle(worker.steps, worker.resumable.is_empty());
     }
 }
 

@@ -388,6 +388,10 @@ impl Worker {
                     let (request, outcome) = ((*frame).request, (*frame).outcome);
                     if self.reply::<F>(&request, &outcome, (*frame).buffer.cast()) {
                         self.free_frame(index);
+                    } else if (*frame).wake_at <= self.now {
+                        // That worker has not taken a reply for as long as an ask may last: it has ended, and so has whoever asked.
+                        self.counters.late += 1;
+                        self.free_frame(index);
                     } else {
                         self.push_flushing(index);
                     }

@@ -414,10 +414,10 @@ macro_rules! module_by_hand {
             })+
         )+
 
-        static $table: ::warpring_core::module::ModuleTable = ::warpring_core::module::ModuleTable {
-            name: module_path!(),
-            fingerprint: 0,
-            kinds: &[$(::warpring_core::module::KindTable {
+        static $table: ::warpring_core::module::ModuleTable = ::warpring_core::module::ModuleTable::new::<ByHand>(
+            module_path!(),
+            0,
+            &[$(::warpring_core::module::KindTable {
                 metadata: <$kernel as ::warpring_core::module::KernelLayout>::METADATA,
                 bytes: size_of::<$kernel>() as u32,
                 align: align_of::<$kernel>() as u32,
@@ -425,18 +425,6 @@ macro_rules! module_by_hand {
                 has_shutdown: false,
                 handlers: &[$((stringify!($request), stringify!($reply), $tag)),+],
             }),+],
-            future_bytes: <ByHand as ::warpring_core::module::Module>::FUTURE_BYTES,
-            max_lines: <ByHand as ::warpring_core::module::Module>::MAX_LINES,
-            run_cpu: {
-                // SAFETY (of callers): as for `run`.
-                unsafe fn run_cpu(worker: *mut ::warpring_core::worker::Worker) {
-                    // SAFETY: passed on.
-                    unsafe { ::warpring_core::run::run::<ByHand, ::warpring_core::team::Cpu>(worker, ::warpring_core::team::Solo) }
-                }
-                run_cpu
-            },
-            #[cfg(feature = "sim")]
-            run_sim: ::warpring_core::run::run::<ByHand, ::warpring_core::team::sim::Sim>,
-        };
+        );
     };
 }

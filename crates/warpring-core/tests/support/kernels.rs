@@ -301,7 +301,7 @@ impl RingKernelHandler<Cmd, u64> for Probe {
 }
 impl RingKernelHandler<Big, Big> for Probe {
     async fn handle(&self, ctx: &mut RingContext<'_>, big: Big) -> Result<Big> {
-        log(Event::Began(self.number, big[0] as u32));
+        log(Event::BeganBig(self.number, big[0]));
         ctx.yield_now().await;
         Ok(big.map(|word| word + 1))
     }

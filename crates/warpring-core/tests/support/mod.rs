@@ -26,6 +26,8 @@ use warpring_core::{Actor, ActorId, Address, Frame, KernelError};
 pub enum Event {
     /// Actor (by its own number) began to handle message (by number).
     Began(u32, u32),
+    /// Actor began to handle a message of several lines that starts so.
+    BeganBig(u32, u64),
     /// Its handler ended so.
     Ended(u32, u32, Result<u64, KernelError>),
     /// A handler's locals were dropped before its end.
@@ -90,7 +92,7 @@ pub enum Came {
     Ended,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub workers: u32,
     pub actors: u32,
@@ -125,6 +127,8 @@ struct Host {
     follow: Cell<bool>,
     woken: RefCell<Vec<u32>>,
     wakes_of_workers: Cell<u32>,
+    /// Not beyond this moment.
+    until: Cell<u64>,
     /// When idle workers last wanted to be woken.
     wake_at: Cell<u64>,
 }
@@ -172,6 +176,7 @@ impl Rig {
             host: Box::new(Host {
                 clock: Cell::new(1_000_000),
                 follow: Cell::new(false),
+                until: Cell::new(u64::MAX),
                 woken: RefCell::default(),
                 wakes_of_workers: Cell::new(0),
                 wake_at: Cell::new(u64::MAX),
@@ -273,6 +278,12 @@ impl Rig {
         self.host.follow.set(true);
     }
 
+    /// The same, but not beyond a moment.
+    pub fn follow_wakes_until(&self, until: u64) {
+        self.host.follow.set(true);
+        self.host.until.set(until);
+    }
+
     /// When the last idle worker wanted to be woken.
     pub fn wake_at(&self) -> u64 {
         self.host.wake_at.get()
@@ -312,7 +323,10 @@ impl Rig {
         let mut quiet = 0;
         let mut before = (usize::MAX, 0);
         let mut ended = false;
+        let mut rounds = 0;
         while quiet < 3 {
+            rounds += 1;
+            assert!(rounds < 2_000, "no end of it: {:?}", take_log().iter().rev().take(12).collect::<Vec<_>>());
             ended = true;
             for worker in 0..self.workers.len() {
                 ended &= self.run(worker) == Came::Ended;
@@ -340,7 +354,11 @@ impl Rig {
     }
 
     fn control<M: RingMessage>(&mut self, worker: usize, tag: u16, message: &M) -> Held {
-        let held = self.hold();
+        self.try_control(worker, tag, message).expect("the ingress ring is full")
+    }
+
+    fn try_control<M: RingMessage>(&mut self, worker: usize, tag: u16, message: &M) -> Option<Held> {
+        let held = Held(self.cells_used);
         let header = Header {
             kind: Kind::Control as u8 | WAKE,
             lines: lines_for(M::SIZE) as u8,
@@ -350,8 +368,11 @@ impl Rig {
             sender: 1,
             ..Header::default()
         };
-        assert!(encode(message, |parcel| self.push(worker, &header, parcel)));
-        held
+        encode(message, |parcel| self.push(worker, &header, parcel)).then(|| self.hold())
+    }
+
+    pub fn try_stop(&mut self, worker: usize) -> Option<Held> {
+        self.try_control(worker, CONTROL_STOP, &())
     }
 
     pub fn stop(&mut self, worker: usize) -> Held {
@@ -377,6 +398,18 @@ impl Rig {
 
     /// Asks a worker to take in actors from slot `slot` on; their memory lives as long as the rig.
     pub fn adopt<K>(&mut self, worker: usize, slot: u32, kind: u16, generation: u16, capacity: u16, actors: Vec<K>) -> Held {
+        self.try_adopt(worker, slot, kind, generation, capacity, actors).expect("the ingress ring is full")
+    }
+
+    pub fn try_adopt<K>(
+        &mut self,
+        worker: usize,
+        slot: u32,
+        kind: u16,
+        generation: u16,
+        capacity: u16,
+        actors: Vec<K>,
+    ) -> Option<Held> {
         let count = actors.len();
         let state = self.block::<K>(count);
         for (i, actor) in actors.into_iter().enumerate() {
@@ -393,7 +426,7 @@ impl Rig {
             generation,
         };
         self.slots[worker] = self.slots[worker].max(slot + count as u32);
-        self.control(worker, CONTROL_ADOPT, &adopt)
+        self.try_control(worker, CONTROL_ADOPT, &adopt)
     }
 
     /// Launches a probe with this number and waits for it.
@@ -441,6 +474,13 @@ impl Rig {
         change(&mut header);
         assert!(encode(&cmd, |parcel| self.push(usize::from(to.id().worker), &header, parcel)), "the ingress ring is full");
         held
+    }
+
+    /// As [`ask_with`](Self::ask_with); none when the ring is full.
+    pub fn try_ask(&mut self, to: Address<Probe>, cmd: Cmd, change: impl FnOnce(&mut Header)) -> Option<Held> {
+        let mut header = self.header(to.id(), Kind::Ask, CMD, 1, self.cells_used);
+        change(&mut header);
+        encode(&cmd, |parcel| self.push(usize::from(to.id().worker), &header, parcel)).then(|| self.hold())
     }
 
     pub fn ask_big(&mut self, to: Address<Probe>, big: Big) -> Held {
@@ -502,6 +542,11 @@ impl Rig {
         self.reply(held).expect("an answer")
     }
 
+    /// As [`finish`](Self::finish), which may be repeated.
+    pub fn finish_again(&mut self) {
+        self.finish()
+    }
+
     /// Ends every worker as a host does: no more messages, then what was accepted is refused.
     pub fn finish(&mut self) {
         let ends: Vec<u32> = self.ingress.iter().map(SharedProducer::close).collect();
@@ -524,7 +569,7 @@ unsafe fn hook_idle(data: *const (), _worker: u32, _rounds: u32, next_wake: u64)
     // SAFETY: as above.
     let host = unsafe { &*data.cast::<Host>() };
     host.wake_at.set(next_wake);
-    if host.follow.get() && next_wake != u64::MAX {
+    if host.follow.get() && next_wake != u64::MAX && next_wake <= host.until.get() {
         host.clock.set(host.clock.get().max(next_wake));
     } else {
         resume_unwind(Box::new(Idle(next_wake)));

@@ -53,8 +53,9 @@ unsafe fn idle(data: *const (), worker: u32, rounds: u32, next_wake: u64) {
     }
     let idle = now.saturating_sub(seat.idle_since.load(Ordering::Relaxed));
     if idle < spin {
-        // Another thread may need this core more; alone on it, the call costs under a microsecond.
-        if idle > spin / 4 {
+        // Another thread may need this core more; alone on it, the call costs under a microsecond. With more workers than cores, one
+        // that has work surely does.
+        if idle > spin / 4 || shared.settings.crowded {
             thread::yield_now();
         }
         return;

@@ -209,7 +209,7 @@ impl Machine {
             return Some(worker);
         }
         let workers = self.warps.len();
-        let start = ((draw >> 32) * workers as u64 >> 32) as usize;
+        let start = (((draw >> 32) * workers as u64) >> 32) as usize;
         (start..workers).chain(0..start).find(ready)
     }
 
@@ -257,7 +257,7 @@ impl Machine {
                 let worker = &*warp.worker;
                 for index in 0..worker.frame_count {
                     let frame = worker.frame(index);
-                    if (*frame).in_use && matches!((*frame).waiting, Waiting::Reply | Waiting::Time) {
+                    if (*frame).in_use && matches!((*frame).waiting, Waiting::Reply | Waiting::Time | Waiting::Room) {
                         earliest = earliest.min((*frame).wake_at);
                     }
                 }

@@ -218,15 +218,16 @@ pub(super) fn changed() {
 }
 
 /// An idle round of the current lane's worker, after that many steps. Quiet is who has found nothing in a whole step (from its
-/// last idle round to this one) during which nobody stored anything that others see: it will find nothing again.
-pub(super) fn idle(steps: u32) {
+/// last idle round to this one) during which nobody stored anything that others see, and whom the clock gave nothing to do: it
+/// will find nothing again.
+pub(super) fn idle(steps: u32, nothing_due: bool) {
     let lane = current();
     // SAFETY: as in `point`; only the worker loop calls this, in a lane.
     let lane = unsafe { &*lane };
     let warp = lane.warp();
     let activity = warp.shared().activity.get();
     let (last_steps, last_activity) = warp.last_idle.replace((steps, activity));
-    if activity == last_activity && steps == last_steps.wrapping_add(1) {
+    if nothing_due && activity == last_activity && steps == last_steps.wrapping_add(1) {
         warp.quiet_at.set(activity);
     }
     lane.suspend(Reason::Point);
@@ -291,16 +292,8 @@ impl Warp {
 
     /// The actor whose handler runs now.
     pub(super) fn actor(&self) -> Option<ActorId> {
-        let index = self.running();
-        if index == NONE {
-            return None;
-        }
-        // SAFETY: as in `running`; the frame that runs has an actor of this worker.
-        unsafe {
-            let slot = (*(*self.worker).frame(index)).actor;
-            let generation = (*(*self.worker).actor(slot)).generation;
-            Some(ActorId { slot, generation, worker: (*self.worker).index as u16 })
-        }
+        // SAFETY: as in `running`.
+        unsafe { (*self.worker).running() }
     }
 
     /// Keeps a copy of the running actor's state.
@@ -313,7 +306,7 @@ impl Warp {
         if index == NONE {
             return;
         }
-        // SAFETY: as in `actor`. The state is that many bytes of memory that was written as bytes when the actor was launched;
+        // SAFETY: as in `running`. The state is that many bytes of memory that was written as bytes when the actor was launched;
         // this thread alone runs lanes, so nobody writes it now.
         unsafe {
             let frame = (*self.worker).frame(index);
