@@ -28,6 +28,8 @@ pub const MAX_PORTS: usize = 32;
 const LOCAL_BUDGET: u32 = 32;
 /// Messages looked over for priority at once.
 const SCAN: u32 = 16;
+/// Fruitless looks around before the host is asked what to do; a power of two. Few where each costs milliseconds.
+const IDLE_ROUNDS: u32 = if cfg!(miri) { 4 } else { 256 };
 /// An idle worker that waits for room in a ring looks again after this time.
 #[cfg(not(target_arch = "nvptx64"))]
 const LOOK_FOR_ROOM_NS: u64 = 50_000;
@@ -606,8 +608,11 @@ impl Worker {
     pub(crate) fn idle(&mut self) {
         self.idle_rounds = self.idle_rounds.wrapping_add(1);
         #[cfg(not(target_arch = "nvptx64"))]
-        if self.idle_rounds & 255 == 0 {
+        if self.idle_rounds & (IDLE_ROUNDS - 1) == 0 {
             self.tick();
+            if !self.resumable.is_empty() {
+                return;
+            }
             let mut wake = self.next_wake;
             if core::mem::take(&mut self.blocked) || !self.flushing.is_empty() {
                 // It waits for room in a ring, and whoever makes room wakes nobody.
@@ -620,7 +625,7 @@ impl Worker {
             self.wake_due();
         }
         #[cfg(target_arch = "nvptx64")]
-        if self.idle_rounds & 255 == 0 {
+        if self.idle_rounds & (IDLE_ROUNDS - 1) == 0 {
             self.tick();
         }
     }
