@@ -132,7 +132,7 @@ pub trait Fabric: 'static {
     /// Scope of the rings and cells between workers and host.
     type Host: Scope;
     /// Idle rounds from one call of [`idle`](Self::idle) and look at the clock to the next; a power of two.
-    const IDLE_ROUNDS: u32 = 256;
+    const IDLE_ROUNDS: u32 = if cfg!(miri) { 4 } else { 256 };
 
     /// The worker has nothing to do: on the host, its hook spins or sleeps, at most until `wake`.
     #[cfg(not(target_arch = "nvptx64"))]

@@ -617,6 +617,9 @@ impl Worker {
             // The device has no host to ask: it looks again.
             #[cfg(not(target_arch = "nvptx64"))]
             {
+                if !self.resumable.is_empty() {
+                    return;
+                }
                 let mut wake = self.next_wake;
                 if core::mem::take(&mut self.blocked) || !self.flushing.is_empty() {
                     // It waits for room in a ring, and whoever makes room wakes nobody.

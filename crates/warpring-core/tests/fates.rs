@@ -66,9 +66,13 @@ fn drive(acts: &[Act], limits: Limits, stop_at_end: bool) {
     let mut stopping = [false; 2];
     let (mut held, mut told, mut hooked) = (Vec::new(), Vec::new(), Vec::new());
     let mut generation = 1;
+    let mut commands: HashMap<u32, u32> = HashMap::new();
     for (number, act) in acts.iter().enumerate() {
         // Commands to others have the number plus 1000 and more: keep them apart.
         let id = number as u32 * 10_000;
+        if let Act::Ask { op, .. } | Act::Tell { op, .. } = *act {
+            commands.insert(id, op);
+        }
         match *act {
             Act::Ask { actor, op, a, target, high, within } => {
                 let cmd = Cmd::new(id, op, a).to(actors[target]);
@@ -142,11 +146,20 @@ fn drive(acts: &[Act], limits: Limits, stop_at_end: bool) {
     let mut ended: HashMap<u32, u32> = HashMap::new();
     let mut dead: HashMap<u32, u32> = HashMap::new();
     let mut shut: HashMap<u32, u32> = HashMap::new();
+    let mut accepted = Vec::new();
     for event in take_log() {
         match event {
             Event::Began(actor, id) => {
                 *began.entry(id).or_default() += 1;
                 assert!(!shut.contains_key(&actor), "no message after shutdown");
+            }
+            Event::Ended(_, id, Ok(value)) if commands.contains_key(&id) => {
+                *ended.entry(id).or_default() += 1;
+                match (commands[&id] & 0xff, value) {
+                    (op::TELL, _) | (op::TRY_TELL, 0) => accepted.push((id, 1)),
+                    (op::TELL_MANY, count) => accepted.push((id, count as u32)),
+                    _ => {}
+                }
             }
             Event::Ended(_, id, _) | Event::Dropped(_, id) => *ended.entry(id).or_default() += 1,
             Event::Dead(Some(id), _) => *dead.entry(id).or_default() += 1,
@@ -166,6 +179,13 @@ fn drive(acts: &[Act], limits: Limits, stop_at_end: bool) {
     for (id, times) in began.iter().chain(&dead) {
         let fates = began.get(id).unwrap_or(&0) + dead.get(id).unwrap_or(&0);
         assert_eq!((*times, fates), (1, 1), "message {id} between actors is handled at most once");
+    }
+    // What a handler told another was accepted, so it has a fate too.
+    for (id, count) in accepted {
+        for told in id + 1000..id + 1000 + count {
+            let fates = began.get(&told).unwrap_or(&0) + dead.get(&told).unwrap_or(&0);
+            assert_eq!(fates, 1, "message {told}, which {id} told another");
+        }
     }
     if stop_at_end {
         assert_eq!(began.len(), ended.len(), "every handler that began has ended or was dropped");

@@ -106,7 +106,7 @@ fn drive(ops: &[Op], nodes: u32) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 4 } else { 256 }, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 2 } else { 256 }, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn mailboxes_share_nodes_and_keep_their_order(
@@ -115,9 +115,9 @@ proptest! {
                 3 => (0..ACTORS, any::<bool>()).prop_map(|(actor, high)| Op::Append { actor, high }),
                 2 => (0..ACTORS).prop_map(|actor| Op::Pop { actor }),
             ],
-            0..300,
+            0..if cfg!(miri) { 40 } else { 300 },
         ),
-        nodes in 0u32..80,
+        nodes in 0u32..if cfg!(miri) { 8 } else { 80 },
     ) {
         drive(&ops, nodes);
     }

@@ -153,7 +153,7 @@ fn every_short_sequence_of_operations_does_what_a_queue_does() {
         let ops = [Op::Push(1, false), Op::Push(1, true), Op::Push(3, false), Op::Take, Op::Scan(2)];
     for start in STARTS {
         for shared in [false, true] {
-            let depth = if cfg!(miri) { 3 } else if shared { 6 } else { 8 };
+            let depth = if cfg!(miri) { 2 } else if shared { 6 } else { 8 };
             for sequence in 0..ops.len().pow(depth) {
                 let digits = (0..depth).map(|i| ops[sequence / ops.len().pow(i) % ops.len()]);
                 drive(digits, 4, start, shared);
@@ -163,7 +163,7 @@ fn every_short_sequence_of_operations_does_what_a_queue_does() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 4 } else { 512 }, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 2 } else { 512 }, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn long_sequences_of_operations_do_what_a_queue_does(
@@ -173,7 +173,7 @@ proptest! {
                 4 => Just(Op::Take),
                 1 => (1u32..20).prop_map(Op::Scan),
             ],
-            0..200,
+            0..if cfg!(miri) { 30 } else { 200 },
         ),
         capacity in prop::sample::select(vec![16u32, 32]),
         start in prop_oneof![Just(0), any::<u32>(), u32::MAX - 100..=u32::MAX],
@@ -215,7 +215,7 @@ fn take_all(memory: &Memory, start: u32, count: u32, mut each: impl FnMut(u32)) 
 
 #[test]
 fn two_threads_pass_messages_in_order() {
-    let count = if cfg!(miri) { 40 } else { 20_000 };
+    let count = if cfg!(miri) { 24 } else { 20_000 };
     for start in [0, u32::MAX - 20] {
         let memory = Arc::new(Sent(Memory::new(16, start)));
         let sender = {
@@ -242,7 +242,7 @@ fn two_threads_pass_messages_in_order() {
 
 #[test]
 fn three_threads_share_a_ring_and_each_keeps_its_order() {
-    let count = if cfg!(miri) { 10 } else { 5_000 };
+    let count = if cfg!(miri) { 6 } else { 5_000 };
     let memory = Arc::new(Sent(Memory::new(16, u32::MAX - 5)));
     let producer = Arc::new(SharedProducer::starting_at(memory.0.ring(), u32::MAX - 5));
     let senders: Vec<_> = (0..3u32)

@@ -289,15 +289,16 @@ impl Worker {
             self.counters.late += 1;
             return true;
         }
+        // One field of the peer, not the whole: `take_from` may hold a consumer of the same peer.
         // SAFETY: the worker's number is in range.
-        let peer = unsafe { &mut *self.peers.add(worker as usize) };
-        if !peer.replies_out.push::<F::Mesh>(&header, parcel) {
+        let ring = unsafe { &mut (*self.peers.add(worker as usize)).replies_out };
+        if !ring.push::<F::Mesh>(&header, parcel) {
             return false;
         }
         // SYNC: sleep, as above.
         crate::scoped::light_barrier();
         // SAFETY: the word outlives the worker.
-        let parked = unsafe { (*peer.parked).relaxed::<F::Mesh>() } != 0;
+        let parked = unsafe { (*(*self.peers.add(worker as usize)).parked).relaxed::<F::Mesh>() } != 0;
         self.wake_peer(worker, parked);
         true
     }
@@ -351,15 +352,15 @@ impl Worker {
                 return Sent::Refused(KernelError::Stopped);
             }
             // SAFETY: the worker's number is in range.
-            let peer = unsafe { &mut *self.peers.add(worker as usize) };
-            if !peer.requests_out.push::<F::Mesh>(&header, parcel) {
+            let ring = unsafe { &mut (*self.peers.add(worker as usize)).requests_out };
+            if !ring.push::<F::Mesh>(&header, parcel) {
                 return Sent::NoRoom;
             }
             self.counters.sent += 1;
             // SYNC: sleep: the other worker executes the barrier for both before it sleeps.
             crate::scoped::light_barrier();
             // SAFETY: the word outlives the worker.
-            let parked = unsafe { (*peer.parked).relaxed::<F::Mesh>() } != 0;
+            let parked = unsafe { (*(*self.peers.add(worker as usize)).parked).relaxed::<F::Mesh>() } != 0;
             self.wake_peer(worker, parked);
         }
         if ask {
@@ -396,8 +397,8 @@ impl Worker {
                         self.push_flushing(index);
                     }
                 } else {
-                    let peer = &mut *self.peers.add((*frame).peer as usize);
-                    if peer.requests_out.has_room::<F::Mesh>(crate::message::MAX_LINES as u8) {
+                    let ring = &mut (*self.peers.add((*frame).peer as usize)).requests_out;
+                    if ring.has_room::<F::Mesh>(crate::message::MAX_LINES as u8) {
                         (*frame).waiting = Waiting::Nothing;
                         self.push_resumable(index);
                     } else if (*frame).wake_at <= self.now {

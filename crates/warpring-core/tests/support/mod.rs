@@ -7,6 +7,7 @@ pub mod kernels;
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use kernels::{BIG, Big, CMD, Cmd, Fussy, MODULE, Probe, TestModule};
@@ -143,7 +144,7 @@ pub struct Rig {
     cells: *mut Line,
     cells_used: u32,
     slots: Vec<u32>,
-    host: Box<Host>,
+    host: Rc<Host>,
     blocks: Vec<Block>,
 }
 
@@ -173,7 +174,7 @@ impl Rig {
             cells: core::ptr::null_mut(),
             cells_used: 0,
             slots: vec![0; limits.workers as usize],
-            host: Box::new(Host {
+            host: Rc::new(Host {
                 clock: Cell::new(1_000_000),
                 follow: Cell::new(false),
                 until: Cell::new(u64::MAX),
@@ -183,7 +184,7 @@ impl Rig {
             }),
             blocks: Vec::new(),
         };
-        HOST.set(&raw const *rig.host);
+        HOST.set(Rc::as_ptr(&rig.host));
         let n = limits.workers as usize;
         rig.open_ports = rig.block::<Word32>(1);
         rig.cells = rig.block::<Line>(limits.cells as usize * MODULE.max_lines);
@@ -234,7 +235,7 @@ impl Rig {
                 cell_parked: parked,
                 ask_limit: limits.ask_limit,
                 hooks: Hooks {
-                    data: (&raw const *rig.host).cast(),
+                    data: Rc::as_ptr(&rig.host).cast(),
                     now: hook_now,
                     idle: hook_idle,
                     wake_worker: hook_wake_worker,
