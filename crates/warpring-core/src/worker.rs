@@ -626,6 +626,8 @@ impl Worker {
         }
         #[cfg(target_arch = "nvptx64")]
         if self.idle_rounds & (IDLE_ROUNDS - 1) == 0 {
+            // Nothing sleeps here.
+            self.blocked = false;
             self.tick();
         }
     }
