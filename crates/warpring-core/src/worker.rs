@@ -632,6 +632,11 @@ impl Worker {
                 self.now = self.clock();
                 self.wake_due();
             }
+            #[cfg(target_arch = "nvptx64")]
+            {
+                // Nothing sleeps here.
+                self.blocked = false;
+            }
         }
     }
 

@@ -24,7 +24,7 @@ fn decodes<M: RingMessage>(bytes: &[u8]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 8 } else { 1024 }, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 1 } else { 1024 }, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_bytes_decode_or_are_malformed(bytes in prop::collection::vec(prop_oneof![3 => any::<u8>(), 1 => 0u8..3], 0..128)) {

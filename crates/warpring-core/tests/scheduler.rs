@@ -324,6 +324,7 @@ fn with_one_frame_a_local_ask_ends_by_its_deadline_and_the_worker_goes_on() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "slow")]
 fn a_full_reply_ring_holds_the_reply_until_there_is_room() {
     let mut rig = Rig::new(Limits { workers: 2, ring_lines: 16, frames: 32, ..Limits::default() });
     let asks: Vec<(Address<Probe>, Address<Probe>)> =
@@ -520,7 +521,7 @@ fn a_handler_that_sleeps_lets_others_run() {
 fn an_actor_that_yields_for_ever_does_not_keep_messages_out() {
     let mut rig = Rig::new(Limits::default());
     let (a, b) = (rig.probe_actor(0, 1, 8), rig.probe_actor(0, 2, 8));
-    let yielding = rig.ask(a, Cmd::new(1, op::YIELD, 2_000));
+    let yielding = rig.ask(a, Cmd::new(1, op::YIELD, if cfg!(miri) { 200 } else { 2_000 }));
     let asked = rig.ask(b, echo(2));
     rig.run_all();
     assert_eq!((rig.reply(yielding), rig.reply(asked)), (Some(Ok(0)), Some(Ok(2))));
@@ -533,7 +534,7 @@ fn an_actor_that_yields_for_ever_does_not_keep_messages_out() {
 fn actors_that_keep_asking_each_other_do_not_keep_messages_out() {
     let mut rig = Rig::new(Limits::default());
     let (a, b, c) = (rig.probe_actor(0, 1, 8), rig.probe_actor(0, 2, 8), rig.probe_actor(0, 3, 8));
-    rig.tell(a, Cmd::new(1, with(op::ASK_MANY, op::ECHO), 500).to(b));
+    rig.tell(a, Cmd::new(1, with(op::ASK_MANY, op::ECHO), if cfg!(miri) { 80 } else { 500 }).to(b));
     rig.tell(c, echo(2));
     rig.run_all();
     let order = began();

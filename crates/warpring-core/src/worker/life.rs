@@ -26,7 +26,7 @@ const HOOK: Packed = Packed { what: Kind::Control as u64 | 1 << 8, to: 0, reply:
 /// Slots that one step fills, so that a large launch does not hold up messages for long.
 const ADOPT_CHUNK: u32 = 1024;
 /// How often `finish` looks for room for the answers to asks of other workers, over all of them.
-const PATIENCE: u32 = 1 << 16;
+const PATIENCE: u32 = if cfg!(miri) { 64 } else { 1 << 16 };
 /// Slots that one step of a stop looks through.
 const STOP_CHUNK: u32 = 4096;
 
