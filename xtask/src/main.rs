@@ -47,7 +47,16 @@ const STEPS: &[Step] = &[
         name: "miri",
         what: "no undefined behaviour in the core's tests",
         program: &["cargo", "+nightly", "miri", "test", "-p", "warpring-core"],
-        env: &[("CARGO_TARGET_DIR", "target/miri"), ("MIRIFLAGS", "-Zmiri-disable-isolation")],
+        env: &[("CARGO_TARGET_DIR", "target/miri"), ("MIRIFLAGS", "-Zmiri-permissive-provenance -Zmiri-disable-isolation")],
+    },
+    Step {
+        name: "miri-threads",
+        what: "the same with real threads, in several schedules",
+        program: &["cargo", "+nightly", "miri", "test", "-p", "warpring-core", "--lib", "threads"],
+        env: &[
+            ("CARGO_TARGET_DIR", "target/miri"),
+            ("MIRIFLAGS", "-Zmiri-permissive-provenance -Zmiri-disable-isolation -Zmiri-many-seeds=0..4"),
+        ],
     },
     Step {
         name: "device",
