@@ -62,7 +62,7 @@ impl Default for IdlePolicy {
 pub(crate) enum Engine {
     Cpu,
     #[cfg(feature = "sim")]
-    Sim(sim::SimEngine),
+    Sim(Box<sim::SimEngine>),
 }
 
 impl Engine {

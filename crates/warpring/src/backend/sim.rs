@@ -115,7 +115,7 @@ pub(crate) fn start(module: &'static ModuleTable, settings: Settings, dead: Dead
     let machine = unsafe { Machine::new(module, workers, core_options) };
     let engine = SimEngine { machine: Mutex::new(machine), clock, violations: Mutex::default(), seen: AtomicU64::new(0) };
     let once: &OnceLock<Engine> = &shared.engine;
-    let _ = once.set(Engine::Sim(engine));
+    let _ = once.set(Engine::Sim(Box::new(engine)));
     shared
 }
 
