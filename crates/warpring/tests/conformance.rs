@@ -102,10 +102,7 @@ fn a_runtime_that_is_dropped_runs_shutdown_too_and_refuses_what_waits(on: &Backe
     }
     drop(runtime);
     for (n, reply) in queued.into_iter().enumerate() {
-        assert_eq!(
-            block_on(reply),
-            Err(AskError::NotHandled { reason: Refusal::RuntimeStopped, message: Add { n: n as u64 } })
-        );
+        assert_eq!(block_on(reply), Err(AskError::NotHandled { reason: Refusal::RuntimeStopped, message: Add { n: n as u64 } }));
     }
     drop(first);
     assert_eq!(dead.load(Ordering::SeqCst), 30);
@@ -190,10 +187,7 @@ fn a_message_that_the_actor_has_no_handler_for_comes_back(on: &Backend) {
     let wrong = Address::<Counter>::new(poker.id());
     let mut port = runtime.port(2).expect("a port");
     let message = Add { n: 4 };
-    assert_eq!(
-        port.ask(wrong, message),
-        Err(AskError::NotHandled { reason: Refusal::NotUnderstood(poker.id()), message })
-    );
+    assert_eq!(port.ask(wrong, message), Err(AskError::NotHandled { reason: Refusal::NotUnderstood(poker.id()), message }));
     port.tell(wrong, message).expect("accepted");
     eventually("the dead letter", || {
         let _ = block_on(runtime.stats());
@@ -454,7 +448,8 @@ fn chains_of_asks_across_workers_end_also_thousands_at_once(on: &Backend) {
     let (width, rows, asks) = if has_threads(on) { (101, 8, 3000) } else { (11, 4, 60) };
     // Small rings, so that requests and replies wait for room.
     let runtime = builder(on).workers(3).ring_lines(32).suspended_handlers(2000).outstanding_asks(8192).build().expect("built");
-    let group = block_on(runtime.launch_many(width * (rows + 1), LaunchOptions::default(), |_| Poker::default())).expect("launched");
+    let group =
+        block_on(runtime.launch_many(width * (rows + 1), LaunchOptions::default(), |_| Poker::default())).expect("launched");
     let mut sent = std::collections::VecDeque::new();
     for i in 0..asks {
         let index = i * 5 % width;
@@ -657,10 +652,7 @@ fn a_tell_to_an_actor_that_stopped_is_a_dead_letter(on: &Backend) {
     check(Some(far.id()), tag("Fail"), KernelError::Stopped);
     // On the same worker the sender hears of it itself.
     let near = launch_on(&runtime, 0, Poker::default());
-    assert_eq!(
-        near.ask(Tell { to: actor.address(), what: 1 }).wait(),
-        Err(AskError::Handler(KernelError::Stopped))
-    );
+    assert_eq!(near.ask(Tell { to: actor.address(), what: 1 }).wait(), Err(AskError::Handler(KernelError::Stopped)));
     let stats = block_on(runtime.stats()).expect("stats");
     assert_eq!(stats.dead_letters, 3);
     assert_eq!(runtime.dead_letters(), *letters.lock().unwrap());
@@ -669,7 +661,8 @@ fn a_tell_to_an_actor_that_stopped_is_a_dead_letter(on: &Backend) {
 }
 
 fn a_dead_letter_hook_that_panics_stops_no_worker(on: &Backend) {
-    let runtime = builder(on).on_dead_letter(|_| std::panic::resume_unwind(Box::new("the hook is broken"))).build().expect("built");
+    let runtime =
+        builder(on).on_dead_letter(|_| std::panic::resume_unwind(Box::new("the hook is broken"))).build().expect("built");
     let actor = launch_on(&runtime, 0, Counter::new(tally().0));
     let neighbour = launch_on(&runtime, 0, Counter::new(tally().0));
     assert!(actor.ask(Crash { pause_ns: 0 }).wait().is_err());
@@ -705,7 +698,10 @@ fn fates(on: &Backend, seed: u64) {
     let workers = runtime.workers();
     let (number, tally) = tally();
     let actors: Vec<_> = (0..8)
-        .map(|i| block_on(runtime.launch(Counter::new(number), LaunchOptions::default().on_worker(i % workers).mailbox(4))).expect("launched"))
+        .map(|i| {
+            block_on(runtime.launch(Counter::new(number), LaunchOptions::default().on_worker(i % workers).mailbox(4)))
+                .expect("launched")
+        })
         .collect();
     let pokers: Vec<_> = (0..4).map(|i| launch_on(&runtime, i % workers, Poker::default())).collect();
     let messages = if has_threads(on) { 300 } else { 60 };
@@ -721,8 +717,12 @@ fn fates(on: &Backend, seed: u64) {
             let actor = &actors[dice.roll(8) as usize];
             let poker = &pokers[dice.roll(4) as usize];
             match (dice.roll(8), &mut port) {
-                (0, Some(port)) => told.fetch_add(u64::from(port.try_tell(actor.address(), Add { n: 1 }).is_ok()), Ordering::SeqCst),
-                (1, Some(port)) => told.fetch_add(u64::from(port.try_tell(actor.address(), Nap { ns: 20_000, n: 1 }).is_ok()), Ordering::SeqCst),
+                (0, Some(port)) => {
+                    told.fetch_add(u64::from(port.try_tell(actor.address(), Add { n: 1 }).is_ok()), Ordering::SeqCst)
+                }
+                (1, Some(port)) => {
+                    told.fetch_add(u64::from(port.try_tell(actor.address(), Nap { ns: 20_000, n: 1 }).is_ok()), Ordering::SeqCst)
+                }
                 (0 | 1, None) => told.fetch_add(u64::from(actor.try_tell(Add { n: 1 }).is_ok()), Ordering::SeqCst),
                 (2, _) => told.fetch_add(u64::from(actor.try_tell(Nap { ns: 50_000, n: 1 }).is_ok()), Ordering::SeqCst),
                 (3 | 4, _) => {

@@ -109,7 +109,9 @@ fn a_runtime_dropped_with_asks_outstanding_ends_each_in_an_error(on: &Backend) {
         // A blocked thread hears of it too, not only futures.
         let blocked = {
             let actor = actor.clone();
-            std::thread::spawn(move || if round % 2 == 0 { actor.ask(Add { n: 99 }).wait() } else { block_on(async { actor.ask(Add { n: 99 }).await }) })
+            std::thread::spawn(move || {
+                if round % 2 == 0 { actor.ask(Add { n: 99 }).wait() } else { block_on(async { actor.ask(Add { n: 99 }).await }) }
+            })
         };
         std::thread::sleep(Duration::from_micros(200 * round));
         drop(runtime);
@@ -176,8 +178,7 @@ fn shutdown_under_load_gives_every_thread_a_typed_end(on: &Backend) {
         let runtime = builder(on).workers(1 + round as u32 % 2).build().expect("built");
         let actors: Vec<_> = (0..4).map(|_| counter(&runtime)).collect();
         std::thread::scope(|scope| {
-            for thread in 0..4 {
-                let actor = &actors[thread];
+            for (thread, actor) in actors.iter().enumerate() {
                 let port = runtime.port(4).expect("a port");
                 scope.spawn(move || {
                     let mut port = port;
@@ -403,15 +404,16 @@ fn a_built_runtime_touches_little_memory(_: &Backend) {}
 
 fn a_setting_out_of_range_is_named_with_what_it_takes(on: &Backend) {
     let _alone = alone();
-    let bad = |name: &str, given: u64, set: fn(warpring::RuntimeBuilder) -> warpring::RuntimeBuilder| match set(builder(on)).build() {
-        Err(BuildError::Setting { name: named, given: was, allowed }) => {
-            assert_eq!((named, was), (name, given));
-            assert!(!allowed.is_empty());
-            let text = BuildError::Setting { name: named, given: was, allowed }.to_string();
-            assert!(text.contains(name) && text.contains(&given.to_string()), "{text}");
-        }
-        other => panic!("{name} {given}: {:?}", other.err()),
-    };
+    let bad =
+        |name: &str, given: u64, set: fn(warpring::RuntimeBuilder) -> warpring::RuntimeBuilder| match set(builder(on)).build() {
+            Err(BuildError::Setting { name: named, given: was, allowed }) => {
+                assert_eq!((named, was), (name, given));
+                assert!(!allowed.is_empty());
+                let text = BuildError::Setting { name: named, given: was, allowed }.to_string();
+                assert!(text.contains(name) && text.contains(&given.to_string()), "{text}");
+            }
+            other => panic!("{name} {given}: {:?}", other.err()),
+        };
     bad("workers", 0, |b| b.workers(0));
     bad("workers", 257, |b| b.workers(257));
     bad("max_actors", 0, |b| b.max_actors(0));
@@ -445,7 +447,10 @@ fn every_launch_error_is_reported(on: &Backend) {
     assert_eq!(launch(Counter { invalid: true, ..fine() }, options()), Some(LaunchError::Invalid(KernelError::rejected(41))));
     assert_eq!(launch(fine(), options().on_worker(2)), Some(LaunchError::NoSuchWorker { worker: 2, workers: 2 }));
     assert!(matches!(launch(fine(), options().mailbox(0)), Some(LaunchError::Option { name: "mailbox", .. })));
-    assert_eq!(launch(Counter { initialize_ns: 1, ..fine() }, options()), Some(LaunchError::Initialize(KernelError::rejected(17))));
+    assert_eq!(
+        launch(Counter { initialize_ns: 1, ..fine() }, options()),
+        Some(LaunchError::Initialize(KernelError::rejected(17)))
+    );
     let wrong = block_on(runtime.launch(other::Stranger::default(), options())).err();
     assert!(matches!(wrong, Some(LaunchError::WrongModule { kernel, runtime }) if kernel != runtime), "{wrong:?}");
     let gpu = block_on(runtime.launch(GpuOnly::default(), options())).err();

@@ -97,15 +97,16 @@ impl Tally {
     }
 }
 
-const TALLY: Tally = Tally {
-    initialized: AtomicU64::new(0),
-    handled: AtomicU64::new(0),
-    shut: AtomicU64::new(0),
-    wrong: AtomicU64::new(0),
-    arrived: AtomicU64::new(0),
-    open: AtomicBool::new(false),
-};
-static TALLIES: [Tally; 4096] = [TALLY; 4096];
+static TALLIES: [Tally; 4096] = [const {
+    Tally {
+        initialized: AtomicU64::new(0),
+        handled: AtomicU64::new(0),
+        shut: AtomicU64::new(0),
+        wrong: AtomicU64::new(0),
+        arrived: AtomicU64::new(0),
+        open: AtomicBool::new(false),
+    }
+}; 4096];
 
 /// A tally that nobody else has.
 pub fn tally() -> (u32, &'static Tally) {
