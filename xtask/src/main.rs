@@ -74,7 +74,11 @@ const STEPS: &[Step] = &[
             "nvptx64-nvidia-cuda",
             "-Zbuild-std=core",
         ],
-        env: &[("CARGO_TARGET_DIR", "target/device"), ("CARGO_PROFILE_RELEASE_DEBUG", "0"), ("CARGO_PROFILE_RELEASE_PANIC", "abort")],
+        env: &[
+            ("CARGO_TARGET_DIR", "target/device"),
+            ("CARGO_PROFILE_RELEASE_DEBUG", "0"),
+            ("CARGO_PROFILE_RELEASE_PANIC", "abort"),
+        ],
     },
     Step {
         name: "main-job",

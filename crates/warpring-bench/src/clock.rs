@@ -32,10 +32,7 @@ impl Clock {
             })
             .collect();
         costs.sort_unstable();
-        Clock {
-            nanoseconds_per_tick,
-            reading_ns: costs[costs.len() / 2] as f64 * nanoseconds_per_tick,
-        }
+        Clock { nanoseconds_per_tick, reading_ns: costs[costs.len() / 2] as f64 * nanoseconds_per_tick }
     }
 
     /// The counter now, in ticks. All earlier loads of this thread have completed.
@@ -62,12 +59,7 @@ impl Clock {
 
     /// One line for a report: which counter, its rate, the cost of a reading.
     pub fn note(&self) -> String {
-        format!(
-            "{} at {:.3} GHz, a reading costs {:.1} ns",
-            SOURCE,
-            1.0 / self.nanoseconds_per_tick,
-            self.reading_ns
-        )
+        format!("{} at {:.3} GHz, a reading costs {:.1} ns", SOURCE, 1.0 / self.nanoseconds_per_tick, self.reading_ns)
     }
 }
 
@@ -101,16 +93,10 @@ mod tests {
 
     #[test]
     fn ticks_and_nanoseconds_are_inverse() {
-        let clock = Clock {
-            nanoseconds_per_tick: 0.5,
-            reading_ns: 10.0,
-        };
+        let clock = Clock { nanoseconds_per_tick: 0.5, reading_ns: 10.0 };
         assert_eq!(clock.ticks(Duration::from_micros(3)), 6_000);
         assert_eq!(clock.nanoseconds(6_000), 3_000.0);
-        assert_eq!(
-            clock.note().split(" at ").nth(1),
-            Some("2.000 GHz, a reading costs 10.0 ns")
-        );
+        assert_eq!(clock.note().split(" at ").nth(1), Some("2.000 GHz, a reading costs 10.0 ns"));
     }
 
     #[test]

@@ -44,11 +44,7 @@ impl TwoCpus {
     /// # Panics
     /// Where a thread cannot be pinned, or with the panic of a closure. A closure must not panic while the other
     /// waits for it: count what is wrong and assert after the return.
-    pub fn run<A: Send, B: Send>(
-        &self,
-        a: impl FnOnce() -> A + Send,
-        b: impl FnOnce() -> B + Send,
-    ) -> (A, B) {
+    pub fn run<A: Send, B: Send>(&self, a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B) {
         let arrived = AtomicU32::new(0);
         let start = |cpu: CoreId| {
             let pinned = core_affinity::set_for_current(cpu);
@@ -74,7 +70,5 @@ impl TwoCpus {
 }
 
 fn join<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> T {
-    thread
-        .join()
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

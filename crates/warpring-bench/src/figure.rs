@@ -71,11 +71,7 @@ pub struct Figure {
 impl Figure {
     /// A figure without measurement, to be filled.
     pub fn named(name: &str, n: u64) -> Figure {
-        Figure {
-            name: name.to_string(),
-            n,
-            ..Figure::default()
-        }
+        Figure { name: name.to_string(), n, ..Figure::default() }
     }
 
     /// A figure for itself, such as a floor.
@@ -112,9 +108,7 @@ impl Figure {
         figure.ratio = Some(compared.ratio);
         figure.slices_kept = Some((compared.kept, compared.slices));
         if compared.unsettled {
-            figure = figure.note(
-                "the cores moved in every slice: no pair lay between two floors of one class",
-            );
+            figure = figure.note("the cores moved in every slice: no pair lay between two floors of one class");
         }
         figure
     }
@@ -165,24 +159,15 @@ impl Machine {
         let cpu_info = read("/proc/cpuinfo");
         let cpu = cpu_info
             .lines()
-            .find_map(|line| {
-                line.strip_prefix("model name")?
-                    .split_once(':')
-                    .map(|(_, model)| model.trim())
-            })
+            .find_map(|line| line.strip_prefix("model name")?.split_once(':').map(|(_, model)| model.trim()))
             .unwrap_or(std::env::consts::ARCH);
         let release = read("/proc/sys/kernel/osrelease");
         Machine {
             cpu: cpu.to_string(),
             cores: std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32),
-            kernel: format!("{} {}", std::env::consts::OS, release.trim())
-                .trim_end()
-                .to_string(),
+            kernel: format!("{} {}", std::env::consts::OS, release.trim()).trim_end().to_string(),
             clock: clock.note(),
-            load_before: read("/proc/loadavg")
-                .split(' ')
-                .next()
-                .and_then(|load| load.parse().ok()),
+            load_before: read("/proc/loadavg").split(' ').next().and_then(|load| load.parse().ok()),
         }
     }
 }
@@ -206,12 +191,7 @@ impl Report {
     pub fn new(clock: &Clock) -> Report {
         let now = jiff::Timestamp::now();
         let seconds = jiff::Timestamp::from_second(now.as_second()).unwrap_or(now);
-        Report {
-            machine: Machine::here(clock),
-            commit: commit(),
-            date: seconds.to_string(),
-            figures: Vec::new(),
-        }
+        Report { machine: Machine::here(clock), commit: commit(), date: seconds.to_string(), figures: Vec::new() }
     }
 
     /// Adds a figure.
@@ -225,33 +205,15 @@ impl Report {
     /// What writing gives.
     pub fn print(&self, out: &mut impl Write) -> std::io::Result<()> {
         let machine = &self.machine;
-        writeln!(
-            out,
-            "{}, {} cpus, {}",
-            machine.cpu, machine.cores, machine.kernel
-        )?;
-        writeln!(
-            out,
-            "clock: {} (in every single time, not subtracted)",
-            machine.clock
-        )?;
+        writeln!(out, "{}, {} cpus, {}", machine.cpu, machine.cores, machine.kernel)?;
+        writeln!(out, "clock: {} (in every single time, not subtracted)", machine.clock)?;
         if let Some(load) = machine.load_before {
             writeln!(out, "load before: {load:.2}")?;
         }
-        writeln!(
-            out,
-            "commit {}, {}",
-            self.commit.as_deref().unwrap_or("unknown"),
-            self.date
-        )?;
-        writeln!(
-            out,
-            "ratio: subject over floor; of times, times the floor; of rates, the part of the floor reached"
-        )?;
+        writeln!(out, "commit {}, {}", self.commit.as_deref().unwrap_or("unknown"), self.date)?;
+        writeln!(out, "ratio: subject over floor; of times, times the floor; of rates, the part of the floor reached")?;
         writeln!(out)?;
-        let rows: Vec<[String; 10]> = std::iter::once(HEADER.map(String::from))
-            .chain(self.figures.iter().map(row))
-            .collect();
+        let rows: Vec<[String; 10]> = std::iter::once(HEADER.map(String::from)).chain(self.figures.iter().map(row)).collect();
         let mut widths = [0; 10];
         for row in &rows {
             for (width, cell) in widths.iter_mut().zip(row) {
@@ -289,31 +251,15 @@ impl Report {
     }
 }
 
-const HEADER: [&str; 10] = [
-    "figure",
-    "subject",
-    "p50",
-    "p99",
-    "p99.9",
-    "batch mean",
-    "per second",
-    "floor",
-    "of floor",
-    "ratio",
-];
+const HEADER: [&str; 10] = ["figure", "subject", "p50", "p99", "p99.9", "batch mean", "per second", "floor", "of floor", "ratio"];
 
 fn who(figure: &Figure) -> &str {
-    figure
-        .peer
-        .as_deref()
-        .or(figure.backend.as_deref())
-        .unwrap_or("floor")
+    figure.peer.as_deref().or(figure.backend.as_deref()).unwrap_or("floor")
 }
 
 fn row(figure: &Figure) -> [String; 10] {
     let time = |value: Option<f64>| value.map(nanoseconds).unwrap_or_default();
-    let floor_value =
-        time(figure.floor_p50_ns) + &figure.floor_per_second.map(rate).unwrap_or_default();
+    let floor_value = time(figure.floor_p50_ns) + &figure.floor_per_second.map(rate).unwrap_or_default();
     let count = match (figure.per_second, figure.bytes_per_actor) {
         (Some(per_second), _) => rate(per_second),
         (None, Some(bytes)) => format!("{bytes:.0} B each"),
@@ -323,11 +269,7 @@ fn row(figure: &Figure) -> [String; 10] {
         figure.name.clone(),
         who(figure).to_string(),
         // The time of a spawn has no percentiles: it is one time over the number of actors.
-        time(figure.p50_ns)
-            + &figure
-                .ns_per_actor
-                .map(|each| nanoseconds(each) + " each")
-                .unwrap_or_default(),
+        time(figure.p50_ns) + &figure.ns_per_actor.map(|each| nanoseconds(each) + " each").unwrap_or_default(),
         time(figure.p99_ns),
         time(figure.p999_ns),
         time(figure.batch_mean_ns),
@@ -365,10 +307,7 @@ fn rate(per_second: f64) -> String {
 fn commit() -> Option<String> {
     let git = |arguments: &[&str]| {
         let output = Command::new("git").args(arguments).output().ok()?;
-        output
-            .status
-            .success()
-            .then(|| String::from_utf8_lossy(&output.stdout).trim().to_string())
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_string())
     };
     let commit = git(&["rev-parse", "HEAD"])?;
     let dirty = git(&["status", "--porcelain"]).is_some_and(|changes| !changes.is_empty());
@@ -389,26 +328,15 @@ mod tests {
     }
 
     fn report(figures: Vec<Figure>) -> Report {
-        let machine = Machine {
-            cpu: "Abacus 3".into(),
-            cores: 2,
-            kernel: "linux 6.1".into(),
-            clock: "sundial".into(),
-            load_before: None,
-        };
-        Report {
-            machine,
-            commit: Some("c0ffee-dirty".into()),
-            date: "2025-01-02T03:04:05Z".into(),
-            figures,
-        }
+        let machine =
+            Machine { cpu: "Abacus 3".into(), cores: 2, kernel: "linux 6.1".into(), clock: "sundial".into(), load_before: None };
+        Report { machine, commit: Some("c0ffee-dirty".into()), date: "2025-01-02T03:04:05Z".into(), figures }
     }
 
     #[test]
     fn json_holds_what_applies_and_nothing_else() {
         let compared = Interleaved::run(1, || times(&[100.0]), || times(&[400.0, 400.0, 400.0]));
-        let figure =
-            Figure::compared("task-asks-actor", "cache-line-round-trip", &compared).peer("tokio");
+        let figure = Figure::compared("task-asks-actor", "cache-line-round-trip", &compared).peer("tokio");
         let mut value = serde_json::to_value(&figure).unwrap();
         let ratio = value["ratio"].take().as_f64().unwrap();
         assert!((ratio - 4.0).abs() < 0.01, "{ratio}");
@@ -431,10 +359,7 @@ mod tests {
             "slices_kept",
         ];
         assert_eq!(keys, expected);
-        assert_eq!(
-            (&object["n"], &object["slices_kept"]),
-            (&json!(3), &json!([1, 1]))
-        );
+        assert_eq!((&object["n"], &object["slices_kept"]), (&json!(3), &json!([1, 1])));
         let histogram = object["histogram"].as_array().unwrap();
         assert_eq!((histogram.len(), &histogram[0][1]), (1, &json!(3)));
     }
@@ -456,11 +381,7 @@ mod tests {
 
     #[test]
     fn a_report_survives_its_file() {
-        let before = report(vec![
-            Figure::alone("a", &times(&[1.5, 2.5]))
-                .note("one")
-                .note("two"),
-        ]);
+        let before = report(vec![Figure::alone("a", &times(&[1.5, 2.5])).note("one").note("two")]);
         let path = std::env::temp_dir().join(format!("warpring-bench-{}.json", std::process::id()));
         before.write_json(&path).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
@@ -474,39 +395,15 @@ mod tests {
     fn the_table_has_a_line_per_figure_in_columns() {
         let compared = Interleaved::run(1, || times(&[100.0]), || times(&[25_000.0]));
         let mut out = Vec::new();
-        let long = Figure::compared("long", "line", &compared)
-            .peer("someone")
-            .note("why");
-        report(vec![
-            Figure::alone("short", &Slice::Rate(Rate::new(3_000_000, 2.0))),
-            long,
-        ])
-        .print(&mut out)
-        .unwrap();
+        let long = Figure::compared("long", "line", &compared).peer("someone").note("why");
+        report(vec![Figure::alone("short", &Slice::Rate(Rate::new(3_000_000, 2.0))), long]).print(&mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
-        assert!(
-            text.contains("Abacus 3, 2 cpus")
-                && text.contains("commit c0ffee-dirty, 2025-01-02T03:04:05Z")
-        );
-        let table: Vec<&str> = text
-            .lines()
-            .skip_while(|line| !line.starts_with("figure"))
-            .collect();
+        assert!(text.contains("Abacus 3, 2 cpus") && text.contains("commit c0ffee-dirty, 2025-01-02T03:04:05Z"));
+        let table: Vec<&str> = text.lines().skip_while(|line| !line.starts_with("figure")).collect();
         assert_eq!(table.len(), 4);
-        assert!(
-            table[1].starts_with("short") && table[1].ends_with("1.50 M/s"),
-            "{}",
-            table[1]
-        );
-        assert!(
-            table[2].contains("25.0 us") && table[2].ends_with("  250"),
-            "{}",
-            table[2]
-        );
-        assert_eq!(
-            table[0].find("floor").unwrap(),
-            table[2].find("line").unwrap()
-        );
+        assert!(table[1].starts_with("short") && table[1].ends_with("1.50 M/s"), "{}", table[1]);
+        assert!(table[2].contains("25.0 us") && table[2].ends_with("  250"), "{}", table[2]);
+        assert_eq!(table[0].find("floor").unwrap(), table[2].find("line").unwrap());
         assert_eq!(table[3], "note: long someone: why");
     }
 
@@ -514,11 +411,6 @@ mod tests {
     fn this_machine_and_this_moment_are_named() {
         let report = Report::new(&Clock::calibrate());
         assert!(!report.machine.cpu.is_empty() && report.machine.cores >= 1);
-        assert_eq!(
-            (report.date.len(), report.date.ends_with('Z')),
-            (20, true),
-            "{}",
-            report.date
-        );
+        assert_eq!((report.date.len(), report.date.ends_with('Z')), (20, true), "{}", report.date);
     }
 }

@@ -76,11 +76,7 @@ impl Effort {
             slices: 5,
             slice: Duration::from_millis(150),
             floor: FloorEffort {
-                trips: Trips {
-                    warm_up: 5_000,
-                    singles: 50_000,
-                    batches: 30,
-                },
+                trips: Trips { warm_up: 5_000, singles: 50_000, batches: 30 },
                 messages: 500_000,
                 requests: 150_000,
                 copied_bytes: 128 << 20,
@@ -94,11 +90,7 @@ impl Effort {
             slices: 2,
             slice: Duration::from_millis(10),
             floor: FloorEffort {
-                trips: Trips {
-                    warm_up: 500,
-                    singles: 2_000,
-                    batches: 2,
-                },
+                trips: Trips { warm_up: 500, singles: 2_000, batches: 2 },
                 messages: 20_000,
                 requests: 5_000,
                 copied_bytes: 8 << 20,
@@ -126,12 +118,7 @@ impl Stage {
     /// [`TooFewCpus`], see [`TwoCpus::discover`].
     pub fn new(effort: Effort) -> Result<Stage, TooFewCpus> {
         let cpus = TwoCpus::discover()?;
-        Ok(Stage {
-            clock: Clock::calibrate(),
-            cpus,
-            effort,
-            memory: RefCell::new(None),
-        })
+        Ok(Stage { clock: Clock::calibrate(), cpus, effort, memory: RefCell::new(None) })
     }
 
     /// One slice of a floor.
@@ -143,17 +130,13 @@ impl Stage {
         let (clock, cpus, effort) = (self.clock, self.cpus, self.effort.floor);
         match floor {
             Floor::CacheLineRoundTrip => round_trips(clock, cpus, Trip::Line, effort.trips),
-            Floor::CacheLineRoundTripPause => {
-                round_trips(clock, cpus, Trip::LinePause, effort.trips)
-            }
+            Floor::CacheLineRoundTripPause => round_trips(clock, cpus, Trip::LinePause, effort.trips),
             Floor::CounterRoundTrip => round_trips(clock, cpus, Trip::Counter, effort.trips),
             Floor::SlotFlagRing => ring::one_way(clock, cpus, effort.messages),
             Floor::SlotFlagRing64Outstanding => ring::outstanding(clock, cpus, effort.requests),
             Floor::MemoryBandwidth => {
                 let mut memory = self.memory.borrow_mut();
-                memory
-                    .get_or_insert_with(|| Memory::new(effort.copied_bytes))
-                    .slice(clock, cpus)
+                memory.get_or_insert_with(|| Memory::new(effort.copied_bytes)).slice(clock, cpus)
             }
         }
     }

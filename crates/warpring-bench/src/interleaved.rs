@@ -40,11 +40,7 @@ impl Interleaved {
     ///
     /// # Panics
     /// Where `slices` is 0.
-    pub fn run(
-        slices: usize,
-        mut floor: impl FnMut() -> Slice,
-        mut subject: impl FnMut() -> Slice,
-    ) -> Compared {
+    pub fn run(slices: usize, mut floor: impl FnMut() -> Slice, mut subject: impl FnMut() -> Slice) -> Compared {
         assert!(slices > 0, "no slices, no figure");
         let mut floors = vec![floor()];
         let mut subjects = Vec::with_capacity(slices);
@@ -57,10 +53,7 @@ impl Interleaved {
 
     fn compare(floors: &[Slice], subjects: &[Slice]) -> Compared {
         let values: Vec<f64> = floors.iter().map(Slice::value).collect();
-        let settled: Vec<bool> = values
-            .windows(2)
-            .map(|pair| same_class(pair[0], pair[1]))
-            .collect();
+        let settled: Vec<bool> = values.windows(2).map(|pair| same_class(pair[0], pair[1])).collect();
         let unsettled = !settled.contains(&true);
         let kept = |pair: usize| unsettled || settled[pair];
         let ratios: Vec<f64> = (0..subjects.len())
@@ -68,9 +61,7 @@ impl Interleaved {
             .map(|pair| subjects[pair].value() / ((values[pair] + values[pair + 1]) / 2.0))
             .collect();
         // A floor slice lies beside the pair before it and the pair after it.
-        let beside_kept = |floor: usize| {
-            (floor > 0 && kept(floor - 1)) || (floor < subjects.len() && kept(floor))
-        };
+        let beside_kept = |floor: usize| (floor > 0 && kept(floor - 1)) || (floor < subjects.len() && kept(floor));
         Compared {
             floor: merged(floors, beside_kept),
             subject: merged(subjects, kept),
@@ -113,17 +104,11 @@ mod tests {
     fn run(floors: &[f64], subjects: &[f64]) -> Compared {
         let (mut floors, mut subjects) = (floors.iter(), subjects.iter());
         let slices = subjects.len();
-        Interleaved::run(
-            slices,
-            || time(*floors.next().unwrap()),
-            || time(*subjects.next().unwrap()),
-        )
+        Interleaved::run(slices, || time(*floors.next().unwrap()), || time(*subjects.next().unwrap()))
     }
 
     fn count(slice: &Slice) -> u64 {
-        let Slice::Times(times) = slice else {
-            panic!("times")
-        };
+        let Slice::Times(times) = slice else { panic!("times") };
         times.count()
     }
 
@@ -132,10 +117,7 @@ mod tests {
         // The machine slows down by tenths; the ratio stays what it is.
         let compared = run(&[100.0, 120.0, 140.0], &[220.0, 260.0]);
         assert!((compared.ratio - 2.0).abs() < 0.01, "{}", compared.ratio);
-        assert_eq!(
-            (compared.kept, compared.slices, compared.unsettled),
-            (2, 2, false)
-        );
+        assert_eq!((compared.kept, compared.slices, compared.unsettled), (2, 2, false));
     }
 
     #[test]
@@ -143,10 +125,7 @@ mod tests {
         // The cores move away during the second slice: its ratio would be 900 / 310.
         let compared = run(&[120.0, 120.0, 500.0, 500.0], &[240.0, 900.0, 1_000.0]);
         assert!((compared.ratio - 2.0).abs() < 0.01, "{}", compared.ratio);
-        assert_eq!(
-            (compared.kept, compared.slices, compared.unsettled),
-            (2, 3, false)
-        );
+        assert_eq!((compared.kept, compared.slices, compared.unsettled), (2, 3, false));
         assert_eq!(count(&compared.subject), 2);
         // All four floors lie beside a kept pair.
         assert_eq!(count(&compared.floor), 4);
@@ -162,10 +141,7 @@ mod tests {
     #[test]
     fn where_all_pairs_would_go_all_stay_and_are_marked() {
         let compared = run(&[100.0, 500.0, 50.0], &[600.0, 550.0]);
-        assert_eq!(
-            (compared.kept, compared.slices, compared.unsettled),
-            (2, 2, true)
-        );
+        assert_eq!((compared.kept, compared.slices, compared.unsettled), (2, 2, true));
         assert_eq!((count(&compared.floor), count(&compared.subject)), (3, 2));
     }
 
@@ -177,11 +153,7 @@ mod tests {
 
     #[test]
     fn of_rates_the_ratio_is_the_part_reached() {
-        let compared = Interleaved::run(
-            3,
-            || Slice::Rate(Rate::new(80, 1.0)),
-            || Slice::Rate(Rate::new(20, 1.0)),
-        );
+        let compared = Interleaved::run(3, || Slice::Rate(Rate::new(80, 1.0)), || Slice::Rate(Rate::new(20, 1.0)));
         assert_eq!(compared.ratio, 0.25);
     }
 

@@ -24,15 +24,9 @@ impl Memory {
     pub(crate) fn new(bytes: usize) -> Memory {
         let half = || {
             let words = bytes / size_of::<u64>();
-            Half {
-                from: (0..words as u64).collect(),
-                to: vec![1; words],
-            }
+            Half { from: (0..words as u64).collect(), to: vec![1; words] }
         };
-        Memory {
-            halves: [half(), half()],
-            passes: 0,
-        }
+        Memory { halves: [half(), half()], passes: 0 }
     }
 
     /// Lines of 64 bytes read or written per second, both cpus together.
@@ -52,15 +46,10 @@ impl Memory {
             (started, clock.now())
         };
         let [first, second] = &mut self.halves;
-        let lines =
-            2 * (first.from.len() + second.from.len()) as u64 * size_of::<u64>() as u64 / LINE;
+        let lines = 2 * (first.from.len() + second.from.len()) as u64 * size_of::<u64>() as u64 / LINE;
         let (a, b) = cpus.run(|| copy(first), || copy(second));
         for half in &self.halves {
-            assert_eq!(
-                (half.to.last(), half.to[2]),
-                (Some(&pass), 2),
-                "a copy is not like its source"
-            );
+            assert_eq!((half.to.last(), half.to[2]), (Some(&pass), 2), "a copy is not like its source");
         }
         // The counters of two cpus of one machine agree to far less than this span of milliseconds.
         Slice::rate(&clock, lines, a.1.max(b.1) - a.0.min(b.0))
@@ -78,9 +67,7 @@ mod tests {
         };
         let mut memory = Memory::new(1 << 16);
         for _ in 0..2 {
-            let Slice::Rate(rate) = memory.slice(Clock::calibrate(), cpus) else {
-                panic!("a rate")
-            };
+            let Slice::Rate(rate) = memory.slice(Clock::calibrate(), cpus) else { panic!("a rate") };
             assert_eq!(rate.count, 2 * 2 * (1 << 16) / 64);
         }
     }

@@ -168,7 +168,9 @@ fn thread_asks_actor(ours: &Ours<'_>) -> Measured<Figure> {
     let runtime = ours.runtime(1)?;
     let cell = launch(&runtime, LaunchOptions::default())?;
     let mut state = 0;
-    ours.against("thread-asks-actor", Floor::CacheLineRoundTrip, || ours.trips(&mut state, |request| cell.ask(request).wait().ok()))
+    ours.against("thread-asks-actor", Floor::CacheLineRoundTrip, || {
+        ours.trips(&mut state, |request| cell.ask(request).wait().ok())
+    })
 }
 
 fn port_asks_actor(ours: &Ours<'_>) -> Measured<Figure> {

@@ -47,32 +47,17 @@ unsafe impl Sync for Ring {}
 
 impl Ring {
     fn new() -> Ring {
-        let slot = |_| Slot {
-            payload: UnsafeCell::new([0; 4]),
-            sequence: AtomicU32::new(0),
-        };
-        Ring {
-            slots: (0..SLOTS).map(slot).collect(),
-            head: Head(AtomicU32::new(0)),
-        }
+        let slot = |_| Slot { payload: UnsafeCell::new([0; 4]), sequence: AtomicU32::new(0) };
+        Ring { slots: (0..SLOTS).map(slot).collect(), head: Head(AtomicU32::new(0)) }
     }
 
     /// The two ends. Message 0 has the number 1, so that a fresh slot (0) is not taken for filled. Numbers wrap: a slot
     /// then still holds the number of one lap before, which differs.
     fn split(&mut self) -> (Producer<'_>, Consumer<'_>) {
         self.head.0 = AtomicU32::new(0);
-        self.slots
-            .iter_mut()
-            .for_each(|slot| slot.sequence = AtomicU32::new(0));
+        self.slots.iter_mut().for_each(|slot| slot.sequence = AtomicU32::new(0));
         let ring = &*self;
-        (
-            Producer {
-                ring,
-                tail: 0,
-                known_head: 0,
-            },
-            Consumer { ring, head: 0 },
-        )
+        (Producer { ring, tail: 0, known_head: 0 }, Consumer { ring, head: 0 })
     }
 
     #[inline(always)]
@@ -145,11 +130,7 @@ fn pause(times: u32) {
 
 /// The fastest of the exchanges with each of [`PAUSES`].
 fn best(exchange: impl Fn(u32) -> Slice) -> Slice {
-    PAUSES
-        .map(exchange)
-        .into_iter()
-        .max_by(|a, b| a.value().total_cmp(&b.value()))
-        .expect("there are some")
+    PAUSES.map(exchange).into_iter().max_by(|a, b| a.value().total_cmp(&b.value())).expect("there are some")
 }
 
 /// One producer, one consumer: messages per second as the consumer sees them, after a warm-up of a tenth; of the best
@@ -195,11 +176,7 @@ fn one_way_pausing(clock: Clock, cpus: TwoCpus, messages: u64, pauses: u32) -> S
         (clock.now() - started, state, wrong)
     };
     let (sent, (ticks, received, wrong)) = cpus.run(produce, consume);
-    assert_eq!(
-        (wrong, received),
-        (0, sent),
-        "messages were lost or changed in the floor's ring"
-    );
+    assert_eq!((wrong, received), (0, sent), "messages were lost or changed in the floor's ring");
     Slice::rate(&clock, messages, ticks)
 }
 
@@ -298,9 +275,7 @@ mod tests {
         };
         let clock = Clock::calibrate();
         for slice in [one_way(clock, cpus, 5_000), outstanding(clock, cpus, 5_000)] {
-            let Slice::Rate(rate) = slice else {
-                panic!("a rate")
-            };
+            let Slice::Rate(rate) = slice else { panic!("a rate") };
             assert_eq!(rate.count, 5_000);
             assert!(rate.per_second() > 0.0);
         }

@@ -59,10 +59,7 @@ unsafe impl Sync for Line {}
 
 impl Line {
     fn new() -> Line {
-        Line {
-            payload: UnsafeCell::new([0; 4]),
-            sequence: AtomicU32::new(0),
-        }
+        Line { payload: UnsafeCell::new([0; 4]), sequence: AtomicU32::new(0) }
     }
 
     #[inline(always)]
@@ -210,12 +207,7 @@ fn drive(clock: Clock, trips: Trips, mut trip: impl FnMut() -> bool) -> Driven {
         }
         times.record_batch(clock.nanoseconds(clock.now() - started), BATCH as u64);
     }
-    Driven {
-        clock,
-        ticks,
-        times,
-        wrong,
-    }
+    Driven { clock, ticks, times, wrong }
 }
 
 impl Driven {
@@ -246,15 +238,9 @@ mod tests {
         let Ok(cpus) = TwoCpus::discover() else {
             return;
         };
-        let trips = Trips {
-            warm_up: 10,
-            singles: 100,
-            batches: 1,
-        };
+        let trips = Trips { warm_up: 10, singles: 100, batches: 1 };
         for trip in [Trip::Line, Trip::LinePause, Trip::Counter] {
-            let Slice::Times(times) = round_trips(Clock::calibrate(), cpus, trip, trips) else {
-                panic!("times")
-            };
+            let Slice::Times(times) = round_trips(Clock::calibrate(), cpus, trip, trips) else { panic!("times") };
             assert_eq!(times.count(), 100, "{trip:?}");
             assert!(times.batch_mean_ns().is_some(), "{trip:?}");
         }
@@ -263,11 +249,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "wrong answers")]
     fn a_wrong_answer_fails_the_slice() {
-        let trips = Trips {
-            warm_up: 0,
-            singles: 3,
-            batches: 0,
-        };
+        let trips = Trips { warm_up: 0, singles: 3, batches: 0 };
         let mut number = 0;
         drive(Clock::calibrate(), trips, || {
             number += 1;

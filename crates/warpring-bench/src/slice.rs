@@ -58,10 +58,7 @@ impl Slice {
     pub fn merge(&mut self, other: &Slice) {
         match (self, other) {
             (Slice::Times(times), Slice::Times(other)) => {
-                times
-                    .histogram
-                    .add(&other.histogram)
-                    .expect("both grow by themselves and have the same precision");
+                times.histogram.add(&other.histogram).expect("both grow by themselves and have the same precision");
                 times.batch_means_ns.extend(&other.batch_means_ns);
             }
             (Slice::Rate(rate), Slice::Rate(other)) => {
@@ -76,10 +73,7 @@ impl Slice {
 impl Rate {
     /// `count` messages in `seconds`.
     pub fn new(count: u64, seconds: f64) -> Rate {
-        Rate {
-            count,
-            per_second: vec![count as f64 / seconds],
-        }
+        Rate { count, per_second: vec![count as f64 / seconds] }
     }
 
     /// The median rate of the merged slices.
@@ -91,17 +85,12 @@ impl Rate {
 impl Times {
     /// No times yet.
     pub fn new() -> Times {
-        Times {
-            histogram: Histogram::new(3).expect("three digits are in range"),
-            batch_means_ns: Vec::new(),
-        }
+        Times { histogram: Histogram::new(3).expect("three digits are in range"), batch_means_ns: Vec::new() }
     }
 
     /// Adds one time.
     pub fn record_ns(&mut self, nanoseconds: f64) {
-        self.histogram
-            .record((nanoseconds * 1e3).round().max(0.0) as u64)
-            .expect("the histogram grows by itself");
+        self.histogram.record((nanoseconds * 1e3).round().max(0.0) as u64).expect("the histogram grows by itself");
     }
 
     /// Adds a block of `trips` round trips that was timed as a whole.
@@ -127,15 +116,7 @@ impl Times {
 
     /// The raw histogram: each value in nanoseconds with its count, in ascending order.
     pub fn histogram(&self) -> Vec<(f64, u64)> {
-        self.histogram
-            .iter_recorded()
-            .map(|value| {
-                (
-                    value.value_iterated_to() as f64 / 1e3,
-                    value.count_at_value(),
-                )
-            })
-            .collect()
+        self.histogram.iter_recorded().map(|value| (value.value_iterated_to() as f64 / 1e3, value.count_at_value())).collect()
     }
 }
 
@@ -202,8 +183,7 @@ impl Recorder {
     /// Call after a batch of [`BATCH`] trips.
     pub fn stop_batch(&mut self, started: u64) {
         self.last = self.clock.now();
-        self.times
-            .record_batch(self.clock.nanoseconds(self.last - started), BATCH as u64);
+        self.times.record_batch(self.clock.nanoseconds(self.last - started), BATCH as u64);
     }
 
     /// The slice.
@@ -256,10 +236,7 @@ mod tests {
         }
         let near = |percent: f64, expected: f64| {
             let got = times.percentile_ns(percent);
-            assert!(
-                (got - expected).abs() <= expected * 0.002,
-                "p{percent} is {got}, not {expected}"
-            );
+            assert!((got - expected).abs() <= expected * 0.002, "p{percent} is {got}, not {expected}");
         };
         near(50.0, 500.0);
         near(99.0, 990.0);
@@ -272,11 +249,7 @@ mod tests {
     fn a_short_time_keeps_three_digits() {
         let mut times = Times::new();
         times.record_ns(50.4);
-        assert!(
-            (times.percentile_ns(50.0) - 50.4).abs() < 0.06,
-            "{}",
-            times.percentile_ns(50.0)
-        );
+        assert!((times.percentile_ns(50.0) - 50.4).abs() < 0.06, "{}", times.percentile_ns(50.0));
     }
 
     #[test]
@@ -291,20 +264,12 @@ mod tests {
         b.record_batch(5_000.0, 100);
         let mut merged = Slice::Times(a);
         merged.merge(&Slice::Times(b));
-        let Slice::Times(merged) = merged else {
-            unreachable!()
-        };
+        let Slice::Times(merged) = merged else { unreachable!() };
         assert_eq!(merged.count(), 3);
         assert!((merged.percentile_ns(50.0) - 30.0).abs() < 0.1);
         assert_eq!(merged.batch_mean_ns(), Some(20.0));
         let histogram = merged.histogram();
-        assert_eq!(
-            histogram
-                .iter()
-                .map(|&(_, count)| count)
-                .collect::<Vec<_>>(),
-            [1, 2]
-        );
+        assert_eq!(histogram.iter().map(|&(_, count)| count).collect::<Vec<_>>(), [1, 2]);
     }
 
     #[test]
@@ -313,9 +278,7 @@ mod tests {
         rate.merge(&Slice::Rate(Rate::new(300, 1.0)));
         rate.merge(&Slice::Rate(Rate::new(1, 1.0)));
         assert_eq!(rate.value(), 100.0);
-        let Slice::Rate(rate) = rate else {
-            unreachable!()
-        };
+        let Slice::Rate(rate) = rate else { unreachable!() };
         assert_eq!(rate.count, 401);
     }
 
@@ -329,9 +292,7 @@ mod tests {
     fn every_trip_is_counted_once() {
         let mut trips = 0u64;
         let slice = round_trips(Clock::calibrate(), Duration::from_millis(1), || trips += 1);
-        let Slice::Times(times) = slice else {
-            unreachable!()
-        };
+        let Slice::Times(times) = slice else { unreachable!() };
         let batches = times.batch_means_ns.len() as u64;
         assert_eq!(trips, times.count() + batches * BATCH as u64);
         assert!(batches >= 1);

@@ -94,7 +94,11 @@ impl<K> GroupAddress<K> {
         }
         // Groups of one worker are the common case on small machines, and a division costs ten times a compare.
         let (worker, row) = if self.workers == 1 { (0, index) } else { (index % self.workers, index / self.workers) };
-        Some(Address::new(ActorId { slot: self.base.wrapping_add(row), generation: self.generation as u16, worker: worker as u16 }))
+        Some(Address::new(ActorId {
+            slot: self.base.wrapping_add(row),
+            generation: self.generation as u16,
+            worker: worker as u16,
+        }))
     }
 }
 
@@ -127,17 +131,20 @@ macro_rules! plain_name {
         }
     };
 }
-plain_name!(
-    Address,
-    1,
-    |a| [u64::from(a.id.slot) | u64::from(a.id.generation) << 32 | u64::from(a.id.worker) << 48],
-    |w| Self::new(ActorId { slot: w[0] as u32, generation: (w[0] >> 32) as u16, worker: (w[0] >> 48) as u16 })
-);
+plain_name!(Address, 1, |a| [u64::from(a.id.slot) | u64::from(a.id.generation) << 32 | u64::from(a.id.worker) << 48], |w| {
+    Self::new(ActorId { slot: w[0] as u32, generation: (w[0] >> 32) as u16, worker: (w[0] >> 48) as u16 })
+});
 plain_name!(
     GroupAddress,
     2,
     |g| [u64::from(g.base) | u64::from(g.count) << 32, u64::from(g.workers) | u64::from(g.generation) << 32],
-    |w| Self { base: w[0] as u32, count: (w[0] >> 32) as u32, workers: w[1] as u32, generation: (w[1] >> 32) as u32, kernel: PhantomData }
+    |w| Self {
+        base: w[0] as u32,
+        count: (w[0] >> 32) as u32,
+        workers: w[1] as u32,
+        generation: (w[1] >> 32) as u32,
+        kernel: PhantomData
+    }
 );
 
 impl<K> PartialEq for Address<K> {

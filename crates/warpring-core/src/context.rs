@@ -29,7 +29,6 @@ pub enum Priority {
     High,
 }
 
-
 /// Why [`RingContext::try_tell`] did not send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TryTellError<M> {
@@ -309,7 +308,18 @@ impl<'a> RingContext<'a> {
     #[track_caller]
     pub fn ask<'c, K: Handles<M>, M: RingMessage>(&'c mut self, to: Address<K>, message: M) -> Ask<'c, 'a, K, M> {
         let limit = self.worker().ask_limit;
-        Ask { ctx: self, to, message, priority: Priority::Normal, limit, until: 0, deadline: 0, stated: false, state: AskState::New, site: Site::caller() }
+        Ask {
+            ctx: self,
+            to,
+            message,
+            priority: Priority::Normal,
+            limit,
+            until: 0,
+            deadline: 0,
+            stated: false,
+            state: AskState::New,
+            site: Site::caller(),
+        }
     }
 
     /// Sends a message that wants no reply; waits while the ring to the target's worker is full, for as long as an ask may last
@@ -415,7 +425,9 @@ impl<'a> RingContext<'a> {
 fn digest<M: RingMessage>(to: ActorId, message: &M) -> u64 {
     let step = |hash: u64, word: u64| (hash ^ word).wrapping_mul(0x0000_0100_0000_01b3);
     let target = u64::from(to.slot) | u64::from(to.generation) << 32 | u64::from(to.worker) << 48;
-    encode(message, |parcel| parcel.first.iter().chain(parcel.rest).fold(step(crate::layout::EMPTY, target), |hash, word| step(hash, *word)))
+    encode(message, |parcel| {
+        parcel.first.iter().chain(parcel.rest).fold(step(crate::layout::EMPTY, target), |hash, word| step(hash, *word))
+    })
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

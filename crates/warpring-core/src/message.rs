@@ -189,7 +189,12 @@ impl Parcel<'static> {
 /// Encodes a message and hands it to `f`. A message larger than [`MAX_PAYLOAD`] does not compile.
 #[inline(always)]
 pub fn encode<M: RingMessage, R>(message: &M, f: impl FnOnce(Parcel<'_>) -> R) -> R {
-    const { assert!(M::SIZE <= MAX_PAYLOAD, "a ring message holds at most 424 bytes: send it in parts, or keep it in resident state and send an index") };
+    const {
+        assert!(
+            M::SIZE <= MAX_PAYLOAD,
+            "a ring message holds at most 424 bytes: send it in parts, or keep it in resident state and send an index"
+        )
+    };
     if M::SIZE <= FIRST_PAYLOAD {
         let mut first = [0; FIRST_WORDS];
         message.encode(&mut first.as_mut_bytes()[..M::SIZE]);

@@ -185,7 +185,14 @@ impl KindTable {
         handlers: &'static [(&'static str, &'static str, u16)],
     ) -> Self {
         assert!(size_of::<K>() <= u32::MAX as usize, "a kernel holds less than 4 GiB");
-        Self { metadata: K::METADATA, bytes: size_of::<K>() as u32, align: align_of::<K>() as u32, has_initialize, has_shutdown, handlers }
+        Self {
+            metadata: K::METADATA,
+            bytes: size_of::<K>() as u32,
+            align: align_of::<K>() as u32,
+            has_initialize,
+            has_shutdown,
+            handlers,
+        }
     }
 }
 
@@ -582,12 +589,7 @@ mod tests {
         let mut room = std::vec![0u128; bytes.div_ceil(16)];
         let actor = Box::new(Pauses { add: 7 });
         let mut ctx = RingContext::new(ptr::null_mut(), ptr::null_mut(), Solo.into());
-        f(&Lane {
-            state: (&raw const *actor).cast(),
-            ctx: &raw mut ctx,
-            future: room.as_mut_ptr().cast(),
-            rest: ptr::null_mut(),
-        })
+        f(&Lane { state: (&raw const *actor).cast(), ctx: &raw mut ctx, future: room.as_mut_ptr().cast(), rest: ptr::null_mut() })
     }
 
     fn held() -> usize {
@@ -603,7 +605,9 @@ mod tests {
                 assert!(begin_op::<Pauses, u32>(Op::Handle(0), lane, Lines::flat(&line), 1).is_pending());
                 assert_eq!(held(), 1);
                 assert!(resume_op::<Pauses, u32>(Op::Handle(0), lane).is_pending());
-                let Poll::Ready(outcome) = resume_op::<Pauses, u32>(Op::Handle(0), lane) else { panic!("it ends at the third poll") };
+                let Poll::Ready(outcome) = resume_op::<Pauses, u32>(Op::Handle(0), lane) else {
+                    panic!("it ends at the third poll")
+                };
                 assert_eq!((outcome.kind, outcome.first[0]), (message::Kind::Reply, 7));
                 assert_eq!(held(), 0);
             }

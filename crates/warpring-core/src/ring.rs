@@ -21,7 +21,9 @@ use core::marker::PhantomData;
 
 use zerocopy::IntoBytes;
 
-use crate::message::{FIRST_PAYLOAD, FIRST_WORDS, Header, MAX_WORDS, Malformed, NEXT_WORDS, Packed, Parcel, RingMessage, lines_for};
+use crate::message::{
+    FIRST_PAYLOAD, FIRST_WORDS, Header, MAX_WORDS, Malformed, NEXT_WORDS, Packed, Parcel, RingMessage, lines_for,
+};
 use crate::scoped::{Data, Scope, Word32};
 
 /// One line of a ring.
@@ -64,7 +66,12 @@ impl Line {
     pub(crate) unsafe fn packed(&self) -> Packed {
         // SAFETY: no writer while the line is ours (contract).
         unsafe {
-            Packed { what: u64::from(self.kind.get()), to: self.body[0].get(), reply: self.body[1].get(), from: self.body[2].get() }
+            Packed {
+                what: u64::from(self.kind.get()),
+                to: self.body[0].get(),
+                reply: self.body[1].get(),
+                from: self.body[2].get(),
+            }
         }
     }
 

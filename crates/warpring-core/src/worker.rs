@@ -334,12 +334,7 @@ impl Worker {
         unsafe {
             let number = (*frame).index * (*worker).lanes + rank;
             let at = (*worker).lane_memory.add(number as usize * (*worker).lane_bytes as usize);
-            Lane {
-                state: (*frame).state,
-                ctx: at.cast(),
-                future: at.add(CONTEXT_BYTES),
-                rest: (*frame).buffer.cast(),
-            }
+            Lane { state: (*frame).state, ctx: at.cast(), future: at.add(CONTEXT_BYTES), rest: (*frame).buffer.cast() }
         }
     }
 
@@ -529,7 +524,11 @@ impl Worker {
                         return;
                     }
                 } else if outcome.kind == Kind::Refused {
-                    self.bury(&(*frame).request, began.then_some(self.request), KernelError::from_parts(outcome.code, outcome.detail));
+                    self.bury(
+                        &(*frame).request,
+                        began.then_some(self.request),
+                        KernelError::from_parts(outcome.code, outcome.detail),
+                    );
                 }
             }
             self.free_frame((*frame).index);
@@ -721,4 +720,3 @@ impl Worker {
         }
     }
 }
-

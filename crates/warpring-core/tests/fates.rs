@@ -13,15 +13,37 @@ use warpring_core::{ActorId, Address};
 
 #[derive(Clone, Copy, Debug)]
 enum Act {
-    Ask { actor: usize, op: u32, a: u64, target: usize, high: bool, within: Option<u64> },
-    Tell { actor: usize, op: u32, a: u64, target: usize },
-    Run { worker: usize },
+    Ask {
+        actor: usize,
+        op: u32,
+        a: u64,
+        target: usize,
+        high: bool,
+        within: Option<u64>,
+    },
+    Tell {
+        actor: usize,
+        op: u32,
+        a: u64,
+        target: usize,
+    },
+    Run {
+        worker: usize,
+    },
     Advance(u64),
     /// A new tenant for the slot of an actor, which is refused while the old one lives.
-    Launch { actor: usize },
+    Launch {
+        actor: usize,
+    },
     /// An actor with hooks in a slot of its own.
-    Hooked { worker: usize, start: usize, end: usize },
-    Stop { worker: usize },
+    Hooked {
+        worker: usize,
+        start: usize,
+        end: usize,
+    },
+    Stop {
+        worker: usize,
+    },
 }
 
 const ACTORS: usize = 4;

@@ -27,10 +27,7 @@ fn an_ask_is_answered_from_state_and_message() {
     let probe = rig.probe_actor(0, 1, 8);
     assert_eq!(rig.answer(probe, Cmd::new(1, op::ADD, 5)), Ok(5));
     assert_eq!(rig.answer(probe, Cmd::new(2, op::ADD, 6)), Ok(11));
-    assert_eq!(
-        take_log(),
-        [Event::Began(1, 1), Event::Ended(1, 1, Ok(5)), Event::Began(1, 2), Event::Ended(1, 2, Ok(11))]
-    );
+    assert_eq!(take_log(), [Event::Began(1, 1), Event::Ended(1, 1, Ok(5)), Event::Began(1, 2), Event::Ended(1, 2, Ok(11))]);
 }
 
 #[test]
@@ -78,7 +75,12 @@ fn a_message_to_nobody_is_refused() {
     let probe = rig.probe_actor(0, 1, 8);
     let id = probe.id();
     let stopped = Err(No::Refused(KernelError::Stopped));
-    for nobody in [ActorId { slot: 5, ..id }, ActorId { slot: u32::MAX, ..id }, ActorId { generation: 2, ..id }, ActorId { generation: 0, ..id }] {
+    for nobody in [
+        ActorId { slot: 5, ..id },
+        ActorId { slot: u32::MAX, ..id },
+        ActorId { generation: 2, ..id },
+        ActorId { generation: 0, ..id },
+    ] {
         assert_eq!(rig.answer(Address::new(nobody), echo(1)), stopped);
         rig.tell(Address::new(nobody), echo(2));
         rig.run_all();
@@ -277,10 +279,7 @@ fn actors_of_two_workers_ask_each_other() {
     let mut rig = Rig::new(Limits { workers: 2, ..Limits::default() });
     let (a, b) = (rig.probe_actor(0, 1, 8), rig.probe_actor(1, 2, 8));
     assert_eq!(rig.answer(a, Cmd::new(1, with(op::ASK, op::ADD), 9).to(b)), Ok(9));
-    assert_eq!(
-        take_log(),
-        [Event::Began(1, 1), Event::Began(2, 1001), Event::Ended(2, 1001, Ok(9)), Event::Ended(1, 1, Ok(9))]
-    );
+    assert_eq!(take_log(), [Event::Began(1, 1), Event::Began(2, 1001), Event::Ended(2, 1001, Ok(9)), Event::Ended(1, 1, Ok(9))]);
     assert_eq!(rig.answer(b, Cmd::new(2, op::ASK_BIG, 70).to(a)), Ok(71));
     let nobody = Address::new(ActorId { slot: 60, ..b.id() });
     assert_eq!(rig.answer(a, Cmd::new(3, op::ASK, 0).to(nobody)), Err(No::Failed(KernelError::Stopped)));
@@ -329,13 +328,18 @@ fn a_full_reply_ring_holds_the_reply_until_there_is_room() {
     let mut rig = Rig::new(Limits { workers: 2, ring_lines: 16, frames: 32, ..Limits::default() });
     let asks: Vec<(Address<Probe>, Address<Probe>)> =
         (0..24).map(|i| (rig.probe_actor(0, i, 8), rig.probe_actor(1, 100 + i, 8))).collect();
-    let held: Vec<Held> = asks.iter().map(|(a, b)| {
-        let held = rig.ask(*a, Cmd::new(1, with(op::ASK, op::ECHO), 3).to(*b));
-        rig.run(0);
-        // Worker 1 answers while worker 0 does not look.
-        if asks.len() > 20 { rig.run(1); }
-        held
-    }).collect();
+    let held: Vec<Held> = asks
+        .iter()
+        .map(|(a, b)| {
+            let held = rig.ask(*a, Cmd::new(1, with(op::ASK, op::ECHO), 3).to(*b));
+            rig.run(0);
+            // Worker 1 answers while worker 0 does not look.
+            if asks.len() > 20 {
+                rig.run(1);
+            }
+            held
+        })
+        .collect();
     rig.run_all();
     assert!(held.iter().all(|held| rig.reply(*held) == Some(Ok(3))));
     // Now without worker 0 looking in between: fill its reply ring. The request ring takes 16 lines at a time.
@@ -635,7 +639,11 @@ fn initialize_runs_before_any_message() {
 
 #[test]
 fn an_actor_whose_initialize_fails_handles_nothing() {
-    for (start, code) in [(Hook::Fail, KernelError::rejected(5)), (Hook::SleepFail, KernelError::rejected(6)), (Hook::Panic, KernelError::Panicked { line: 77 })] {
+    for (start, code) in [
+        (Hook::Fail, KernelError::rejected(5)),
+        (Hook::SleepFail, KernelError::rejected(6)),
+        (Hook::Panic, KernelError::Panicked { line: 77 }),
+    ] {
         let mut rig = Rig::new(Limits::default());
         let (held, actor) = rig.fussy_actor(0, Fussy::new(1, start, Hook::Ok));
         // It comes while `initialize` is suspended, or just after.
@@ -830,7 +838,10 @@ fn a_panic_fails_its_actor_alone() {
     assert_eq!(rig.answer(a, echo(3)), Err(No::Refused(KernelError::Stopped)), "the actor is failed");
     let report = rig.probe(0);
     assert_eq!((report.counters.panics, report.frames), (1, 0));
-    assert_eq!(log, [Event::Began(1, 1), Event::Dropped(1, 1), Event::Recovered(0), Event::Began(2, 2), Event::Ended(2, 2, Ok(2))]);
+    assert_eq!(
+        log,
+        [Event::Began(1, 1), Event::Dropped(1, 1), Event::Recovered(0), Event::Began(2, 2), Event::Ended(2, 2, Ok(2))]
+    );
 }
 
 #[test]

@@ -158,7 +158,15 @@ fn a_long_reply_does_not_overwrite_the_one_that_slower_lanes_still_read() {
         let mut message = [3; 40];
         (message[0], message[1]) = (ASK, pack(far));
         let reply: Long = sim.ask(near, 1, message).unwrap();
-        let far_reply = |i: usize| if i == 0 { 0 } else if i == 1 { pack(far) + 1 } else { 3 + i as u64 };
+        let far_reply = |i: usize| {
+            if i == 0 {
+                0
+            } else if i == 1 {
+                pack(far) + 1
+            } else {
+                3 + i as u64
+            }
+        };
         assert_eq!(reply, core::array::from_fn(|i| far_reply(39 - i) * 2), "seed {seed}");
         assert_eq!(sim.machine.violations(), []);
     }

@@ -53,7 +53,8 @@ impl RingKernelHandler<Words, Words> for Lab {
             SCAN => {
                 // Every lane keeps a checksum of what it visited; together they must be the checksum of all prefixes.
                 let mut visited = 0u64;
-                let whole = ctx.scan(n, 0, mixed, |a, b| a + b, |i, prefix| visited = visited.wrapping_add(prefix.rotate_left(i)));
+                let whole =
+                    ctx.scan(n, 0, mixed, |a, b| a + b, |i, prefix| visited = visited.wrapping_add(prefix.rotate_left(i)));
                 let mut all = 0u64;
                 for lane in 0..ctx.team_size() {
                     all = all.wrapping_add(ctx.broadcast(visited, lane));
@@ -135,7 +136,9 @@ fn expected(lanes: u32, [what, n, from, _]: Words) -> Words {
             }
             [whole, visited, 0, 0]
         }
-        BALLOT => [(0..lanes).filter(|lane| lane % 3 == 0).fold(0, |bits, lane| bits | 1 << lane), u64::MAX >> (64 - lanes), 0, 0],
+        BALLOT => {
+            [(0..lanes).filter(|lane| lane % 3 == 0).fold(0, |bits, lane| bits | 1 << lane), u64::MAX >> (64 - lanes), 0, 0]
+        }
         BROADCAST => {
             let lane = from % u64::from(lanes);
             [lane * 10, lane, 0, 0]
@@ -228,6 +231,10 @@ fn what_a_handler_with_ten_collectives_costs() {
             }
         }
         let (time, switches) = (start.elapsed(), sim.machine.switches() - switches);
-        println!("check_writes {check_writes}: {:.2} us each, {} switches each", time.as_secs_f64() * 1e6 / f64::from(rounds), switches / u64::from(rounds));
+        println!(
+            "check_writes {check_writes}: {:.2} us each, {} switches each",
+            time.as_secs_f64() * 1e6 / f64::from(rounds),
+            switches / u64::from(rounds)
+        );
     }
 }

@@ -23,10 +23,15 @@ impl RingKernelHandler<Words, Words> for Cell {
     async fn handle(&self, ctx: &mut RingContext<'_>, [slot, worker, who, _]: Words) -> Result<Words> {
         if slot == u64::MAX {
             // Who came when.
-            return Ok([ctx.update(&self.order, |order| {
-                *order = (*order * 5 + who) % 1_000_000_007;
-                *order
-            }), ctx.now(), 0, 0]);
+            return Ok([
+                ctx.update(&self.order, |order| {
+                    *order = (*order * 5 + who) % 1_000_000_007;
+                    *order
+                }),
+                ctx.now(),
+                0,
+                0,
+            ]);
         }
         let to = Address::<Self>::new(ActorId { slot: slot as u32, generation: 1, worker: worker as u16 });
         ctx.ask(to, [u64::MAX, 0, who, 0]).await

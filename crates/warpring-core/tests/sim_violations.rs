@@ -67,10 +67,12 @@ impl RingKernelHandler<Words, Words> for Small {
         ctx.for_each(1, |_| ()); // HERE + 5
         let mut reply = 0;
         match what {
-            FINE => reply = ctx.update(&self.count, |count| {
-                *count += 1;
-                *count
-            }),
+            FINE => {
+                reply = ctx.update(&self.count, |count| {
+                    *count += 1;
+                    *count
+                })
+            }
             DIVERGENT => {
                 if me {
                     ctx.ballot(true); // HERE + 14
@@ -122,7 +124,8 @@ impl RingKernelHandler<Words, Words> for Small {
             }
             WRITE_IN_EACH => {
                 let table = (&raw const self.table).cast_mut().cast::<u32>();
-                ctx.update_each(&self.table, |i, x| { // HERE + 63
+                ctx.update_each(&self.table, |i, x| {
+                    // HERE + 63
                     *x = i + 1;
                     if me && i == who as u32 {
                         // SAFETY: inside the table; element 50 is another lane's.
@@ -219,7 +222,11 @@ fn lanes_in_different_collectives() {
         assert!(matches!((here, there), (Some(14), Some(16)) | (Some(16), Some(14))), "{violation}");
         let text = violation.to_string();
         let place = violation.location.as_ref().unwrap();
-        assert!(text.starts_with(&format!("{place}: lane ")) && text.contains(&violation.other_location.as_ref().unwrap().to_string()), "{text}");
+        assert!(
+            text.starts_with(&format!("{place}: lane "))
+                && text.contains(&violation.other_location.as_ref().unwrap().to_string()),
+            "{text}"
+        );
         assert!(text.contains("sim_violations.rs:") && place.column > 1, "{text}");
     });
 }
@@ -270,7 +277,10 @@ fn lanes_with_different_arguments() {
 fn writes_outside_update() {
     for who in [0, 1, 31] {
         broken(WRITE, who, 0, |violation, _| {
-            assert!(matches!(violation.what, What::Write { offset } if offset as usize == std::mem::offset_of!(Small, count)), "{violation}");
+            assert!(
+                matches!(violation.what, What::Write { offset } if offset as usize == std::mem::offset_of!(Small, count)),
+                "{violation}"
+            );
             assert_eq!((lines(violation), u64::from(violation.lane)), ((Some(59), Some(5)), who));
         });
     }

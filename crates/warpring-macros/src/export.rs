@@ -49,7 +49,10 @@ impl Parse for Module {
 fn docs(input: ParseStream<'_>) -> syn::Result<()> {
     let others = Attribute::parse_outer(input)?.into_iter().filter(|attribute| !attribute.path().is_ident("doc"));
     collect(others.map(|attribute| {
-        Error::new_spanned(attribute, "only doc comments may stand here: the numbers of kinds and messages must be the same in every build")
+        Error::new_spanned(
+            attribute,
+            "only doc comments may stand here: the numbers of kinds and messages must be the same in every build",
+        )
     }))
 }
 
@@ -80,7 +83,8 @@ impl Module {
         for kernel in &self.kernels {
             let name = spell(&kernel.ty);
             if kernel.handlers.is_empty() {
-                errors.push(Error::new_spanned(&kernel.ty, format!("`{name}` lists no message, so nobody could reach it; {FORM}")));
+                errors
+                    .push(Error::new_spanned(&kernel.ty, format!("`{name}` lists no message, so nobody could reach it; {FORM}")));
             }
             let mut messages = Vec::new();
             for handler in &kernel.handlers {
@@ -94,7 +98,10 @@ impl Module {
                 messages.push(message);
             }
             if kernels.contains(&name) {
-                errors.push(Error::new_spanned(&kernel.ty, format!("`{name}` is listed twice: put all its messages into one pair of braces")));
+                errors.push(Error::new_spanned(
+                    &kernel.ty,
+                    format!("`{name}` is listed twice: put all its messages into one pair of braces"),
+                ));
             }
             kernels.push(name);
         }

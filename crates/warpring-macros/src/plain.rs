@@ -42,9 +42,20 @@ impl Holder {
 /// Tokens as a reader would write them.
 pub(crate) fn spell(tokens: &impl ToTokens) -> String {
     let mut text = tokens.to_token_stream().to_string();
-    for (from, to) in
-        [(" :: ", "::"), (":: ", "::"), (" ::", "::"), (" < ", "<"), (" <", "<"), ("< ", "<"), (" >", ">"), (" ;", ";"), (" ,", ","), ("& ", "&"), ("* const", "*const"), ("* mut", "*mut")]
-    {
+    for (from, to) in [
+        (" :: ", "::"),
+        (":: ", "::"),
+        (" ::", "::"),
+        (" < ", "<"),
+        (" <", "<"),
+        ("< ", "<"),
+        (" >", ">"),
+        (" ;", ";"),
+        (" ,", ","),
+        ("& ", "&"),
+        ("* const", "*const"),
+        ("* mut", "*mut"),
+    ] {
         text = text.replace(from, to);
     }
     text
@@ -85,9 +96,10 @@ fn check(ty: &Type, holder: Holder) -> Result<(), Error> {
         Type::BareFn(_) => no("is a pointer to code".into(), "use a `#[repr(u8)]` enum that says which function is meant".into()),
         Type::Slice(_) => no("has no fixed size".into(), "use a fixed array `[T; N]` and a count".into()),
         Type::TraitObject(_) | Type::ImplTrait(_) => no("is not one type with one layout".into(), "name the type".into()),
-        Type::Tuple(tuple) if !tuple.elems.is_empty() => {
-            no("is laid out as the compiler likes".into(), format!("name its parts in a struct with `#[derive(Clone, Copy, {})]`", holder.derive()))
-        }
+        Type::Tuple(tuple) if !tuple.elems.is_empty() => no(
+            "is laid out as the compiler likes".into(),
+            format!("name its parts in a struct with `#[derive(Clone, Copy, {})]`", holder.derive()),
+        ),
         Type::Path(path) => {
             let Some(last) = path.path.segments.last() else { return Ok(()) };
             let inner = match &last.arguments {
@@ -101,9 +113,10 @@ fn check(ty: &Type, holder: Holder) -> Result<(), Error> {
             // Names of the standard library are taken for what they are there; those that take a type only where one is given,
             // so that a type of the user's with such a name is left to the traits.
             match (ident.as_str(), inner) {
-                ("String" | "OsString" | "CString" | "PathBuf" | "str", None) => {
-                    no("has a pointer in it".into(), format!("use a fixed array `[u8; N]`, or keep the text on the host and {index}"))
-                }
+                ("String" | "OsString" | "CString" | "PathBuf" | "str", None) => no(
+                    "has a pointer in it".into(),
+                    format!("use a fixed array `[u8; N]`, or keep the text on the host and {index}"),
+                ),
                 ("Vec" | "VecDeque", Some(item)) => {
                     no("has a pointer in it".into(), format!("use a fixed array `[{}; N]` and a count", spell(item)))
                 }
@@ -123,18 +136,27 @@ fn check(ty: &Type, holder: Holder) -> Result<(), Error> {
                     "is laid out as the compiler likes".into(),
                     format!("use a `{}` and a `bool` beside it, or a value that means none", spell(item)),
                 ),
-                ("Result", Some(_)) => no("is laid out as the compiler likes".into(), "use the value and a code beside it".into()),
+                ("Result", Some(_)) => {
+                    no("is laid out as the compiler likes".into(), "use the value and a code beside it".into())
+                }
                 ("Duration" | "Instant" | "SystemTime", None) => {
                     no("is laid out as the compiler likes".into(), "use a `u64` of nanoseconds".into())
                 }
                 ("Cell" | "RefCell" | "UnsafeCell" | "OnceCell" | "Mutex" | "RwLock", Some(item)) if holder == Holder::Kernel => {
-                    no("is changed behind `&self`".into(), format!("use `Resident<{}>`, and change it in `ctx.update`", spell(item)))
+                    no(
+                        "is changed behind `&self`".into(),
+                        format!("use `Resident<{}>`, and change it in `ctx.update`", spell(item)),
+                    )
                 }
                 ("Cell" | "RefCell" | "UnsafeCell" | "OnceCell" | "Mutex" | "RwLock", Some(item)) => {
                     no("is changed behind `&self`".into(), format!("use a plain `{}`", spell(item)))
                 }
                 (atomic, None) if ATOMICS.contains(&atomic) => {
-                    let cure = if holder == Holder::Kernel { "use a `Resident` number, and change it in `ctx.update`" } else { "use a plain number" };
+                    let cure = if holder == Holder::Kernel {
+                        "use a `Resident` number, and change it in `ctx.update`"
+                    } else {
+                        "use a plain number"
+                    };
                     no("is changed behind `&self`".into(), cure.into())
                 }
                 ("Resident", Some(item)) => match holder {
@@ -153,7 +175,16 @@ fn check(ty: &Type, holder: Holder) -> Result<(), Error> {
 }
 
 const ATOMICS: &[&str] = &[
-    "AtomicBool", "AtomicU8", "AtomicU16", "AtomicU32", "AtomicU64", "AtomicUsize", "AtomicI8", "AtomicI16", "AtomicI32", "AtomicI64",
+    "AtomicBool",
+    "AtomicU8",
+    "AtomicU16",
+    "AtomicU32",
+    "AtomicU64",
+    "AtomicUsize",
+    "AtomicI8",
+    "AtomicI16",
+    "AtomicI32",
+    "AtomicI64",
     "AtomicIsize",
 ];
 
@@ -162,7 +193,9 @@ pub(crate) fn check_generics(generics: &Generics, derive: &str) -> Result<(), Er
     collect(generics.params.iter().filter_map(|parameter| {
         let why = match parameter {
             syn::GenericParam::Const(_) => return None,
-            syn::GenericParam::Type(_) => "its layout must be known: write a struct for each type that it is used with (const parameters are fine)",
+            syn::GenericParam::Type(_) => {
+                "its layout must be known: write a struct for each type that it is used with (const parameters are fine)"
+            }
             syn::GenericParam::Lifetime(_) => "it is plain data without references, so a lifetime has nothing to bind",
         };
         Some(Error::new(parameter.span(), format!("derive({derive}) takes no such parameter: {why}")))

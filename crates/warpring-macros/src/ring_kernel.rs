@@ -25,7 +25,9 @@ struct Settings {
 pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
     let data = match &input.data {
         Data::Struct(data) => data,
-        Data::Enum(data) => return Err(Error::new_spanned(data.enum_token, "a ring kernel is a struct; put the enum into a field")),
+        Data::Enum(data) => {
+            return Err(Error::new_spanned(data.enum_token, "a ring kernel is a struct; put the enum into a field"));
+        }
         Data::Union(data) => return Err(Error::new_spanned(data.union_token, "a ring kernel is a struct")),
     };
     if let Some(parameter) = input.generics.params.first() {
@@ -44,8 +46,11 @@ pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
     let Settings { id, domain, version, description, requires_gpu_native, validate, core } = settings;
     let name = &input.ident;
     let text = name.to_string();
-    let fields =
-        fields_fingerprint(&data.fields, &core, |ty| quote_spanned!(ty.span()=> <#ty as #core::module::KernelField>::FINGERPRINT));
+    let fields = fields_fingerprint(
+        &data.fields,
+        &core,
+        |ty| quote_spanned!(ty.span()=> <#ty as #core::module::KernelField>::FINGERPRINT),
+    );
     let validate = validate.map(|check| {
         quote_spanned! {check.span()=>
             #[inline]
@@ -152,7 +157,10 @@ fn settings(input: &DeriveInput) -> syn::Result<Settings> {
 }
 
 fn attribute_span(attributes: &[Attribute]) -> Span {
-    attributes.iter().find(|attribute| attribute.path().is_ident("ring_kernel")).map_or_else(Span::call_site, |attribute| attribute.path().span())
+    attributes
+        .iter()
+        .find(|attribute| attribute.path().is_ident("ring_kernel"))
+        .map_or_else(Span::call_site, |attribute| attribute.path().span())
 }
 
 fn first_line(attributes: &[Attribute]) -> String {

@@ -59,8 +59,11 @@ fn of_struct(input: &DeriveInput, data: &DataStruct, core: &TokenStream) -> syn:
         }
     });
     let at: Vec<_> = (0..count).map(|i| quote!(const { #core::message::field_offset(#fields, #i) })).collect();
-    let end: Vec<_> =
-        message.iter().enumerate().map(|(i, message)| quote!(const { #core::message::field_offset(#fields, #i) + #message::SIZE })).collect();
+    let end: Vec<_> = message
+        .iter()
+        .enumerate()
+        .map(|(i, message)| quote!(const { #core::message::field_offset(#fields, #i) + #message::SIZE }))
+        .collect();
     Ok(quote! {
         const _: () = {
             #fields_const

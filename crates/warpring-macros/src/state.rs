@@ -53,7 +53,11 @@ pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
 }
 
 /// Statements that mix the name, the offset and the type of each field of `Self` into `hash`.
-pub(crate) fn fields_fingerprint(fields: &Fields, core: &TokenStream, of_type: impl Fn(&syn::Type) -> TokenStream) -> TokenStream {
+pub(crate) fn fields_fingerprint(
+    fields: &Fields,
+    core: &TokenStream,
+    of_type: impl Fn(&syn::Type) -> TokenStream,
+) -> TokenStream {
     let members: Vec<Member> = fields.members().collect();
     let names = members.iter().map(|member| match member {
         Member::Named(ident) => ident.to_string(),

@@ -98,16 +98,21 @@ fn sides() -> impl Strategy<Value = Side> {
 }
 
 fn inners() -> impl Strategy<Value = Inner> {
-    (any::<bool>(), any::<f64>(), sides(), any::<[u16; 3]>()).prop_map(|(flag, ratio, side, small)| Inner { flag, ratio, side, small })
+    (any::<bool>(), any::<f64>(), sides(), any::<[u16; 3]>()).prop_map(|(flag, ratio, side, small)| Inner {
+        flag,
+        ratio,
+        side,
+        small,
+    })
 }
 
 fn outers() -> impl Strategy<Value = Outer> {
     let pairs = any::<[(u8, u32); 3]>().prop_map(|pairs| pairs.map(|(a, b)| Pair(a, b)));
     let wide = prop_oneof![Just(Wide::Low), Just(Wide::High)];
     let venue = prop_oneof![Just(Venue::Near), Just(Venue::Far)];
-    (any::<(u8, u8, u16, u8, i64, bool)>(), inners(), pairs, wide, venue).prop_map(|((a, b, c, d, last, tail), inner, pairs, wide, venue)| {
-        Outer { a, inner, b, pairs, c, wide, d, venue, last, tail }
-    })
+    (any::<(u8, u8, u16, u8, i64, bool)>(), inners(), pairs, wide, venue).prop_map(
+        |((a, b, c, d, last, tail), inner, pairs, wide, venue)| Outer { a, inner, b, pairs, c, wide, d, venue, last, tail },
+    )
 }
 
 proptest! {

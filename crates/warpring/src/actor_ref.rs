@@ -235,7 +235,9 @@ impl<K: Handles<M>, M: RingMessage> Future for Asking<K, M> {
                     let pending = Pending::new(Arc::clone(&this.actor.shared), held, this.limit);
                     this.reply = Some(Reply::new(pending, this.actor.id, this.message));
                 }
-                Err(reason) if passes(reason) && this.since.get_or_insert_with(std::time::Instant::now).elapsed() < this.limit => {
+                Err(reason)
+                    if passes(reason) && this.since.get_or_insert_with(std::time::Instant::now).elapsed() < this.limit =>
+                {
                     // A ring drains in microseconds: let the other tasks run and come back.
                     this.actor.shared.pump();
                     cx.waker().wake_by_ref();
@@ -320,7 +322,8 @@ impl<K: Handles<M>, M: RingMessage> Future for Telling<K, M> {
             Ok(()) => Poll::Ready(Ok(())),
             Err(reason)
                 if passes(reason)
-                    && this.since.get_or_insert_with(std::time::Instant::now).elapsed() < this.actor.shared.settings.ask_limit =>
+                    && this.since.get_or_insert_with(std::time::Instant::now).elapsed()
+                        < this.actor.shared.settings.ask_limit =>
             {
                 this.actor.shared.pump();
                 cx.waker().wake_by_ref();

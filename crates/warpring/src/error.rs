@@ -97,7 +97,9 @@ impl fmt::Display for LaunchError {
                 write!(f, "the kernel is exported by module `{kernel}`, but this runtime runs module `{runtime}`")
             }
             Self::Invalid(error) => write!(f, "the kernel's `validate` failed: {error}"),
-            Self::NeedsGpu { kernel, backend } => write!(f, "kernel `{kernel}` needs a GPU and cannot run on the {backend} backend"),
+            Self::NeedsGpu { kernel, backend } => {
+                write!(f, "kernel `{kernel}` needs a GPU and cannot run on the {backend} backend")
+            }
             Self::TooManyActors { wanted, limit } => {
                 write!(f, "{wanted} actors, but there is room for {limit}: raise it with `RuntimeBuilder::max_actors`")
             }
@@ -161,7 +163,9 @@ impl fmt::Display for Refusal {
             Self::Expired => f.write_str("its deadline passed before the actor came to it"),
             Self::NotUnderstood(actor) => write!(f, "actor {actor} has no handler for it: the address is of another kernel type"),
             Self::RingFull { worker } => write!(f, "the ring to worker {worker} is full: wait with `tell` or `ask`"),
-            Self::TooManyAsks { limit } => write!(f, "{limit} asks are outstanding: raise it with `RuntimeBuilder::outstanding_asks`"),
+            Self::TooManyAsks { limit } => {
+                write!(f, "{limit} asks are outstanding: raise it with `RuntimeBuilder::outstanding_asks`")
+            }
         }
     }
 }

@@ -9,8 +9,8 @@
 extern crate self as warpring;
 
 pub use warpring_core::{
-    ActorId, Address, Counts, GpuKernel, GroupAddress, KernelError, KernelMetadata, KernelMode, Malformed, Priority, Resident, Result,
-    RingContext, RingKernelHandler, RingMessage, State, TryTellError, module,
+    ActorId, Address, Counts, GpuKernel, GroupAddress, KernelError, KernelMetadata, KernelMode, Malformed, Priority, Resident,
+    Result, RingContext, RingKernelHandler, RingMessage, State, TryTellError, module,
 };
 pub use warpring_macros::{RingKernel, RingMessage, State, export};
 
@@ -58,8 +58,8 @@ pub use backend::SimOptions;
 /// What a kernel's source needs: `use warpring::prelude::*;`.
 pub mod prelude {
     pub use warpring_core::{
-        ActorId, Address, GpuKernel, GroupAddress, KernelError, Priority, Resident, Result, RingContext, RingKernelHandler, RingMessage,
-        State, TryTellError,
+        ActorId, Address, GpuKernel, GroupAddress, KernelError, Priority, Resident, Result, RingContext, RingKernelHandler,
+        RingMessage, State, TryTellError,
     };
     pub use warpring_macros::{RingKernel, RingMessage, State};
 

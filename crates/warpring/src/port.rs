@@ -104,7 +104,11 @@ impl Port {
     /// # Errors
     /// The message comes back: [`Refusal::TooManyAsks`] while the window is full, [`Refusal::RingFull`] while the ring is.
     #[inline]
-    pub fn try_ask<K: Handles<M>, M: RingMessage>(&mut self, to: Address<K>, message: M) -> Result<Ticket<M, K::Reply>, TellError<M>> {
+    pub fn try_ask<K: Handles<M>, M: RingMessage>(
+        &mut self,
+        to: Address<K>,
+        message: M,
+    ) -> Result<Ticket<M, K::Reply>, TellError<M>> {
         if self.free.is_empty() {
             self.reclaim();
         }
@@ -128,7 +132,11 @@ impl Port {
     /// The message comes back with the reason: [`Refusal::TooManyAsks`] at once while the window is full, because only this thread
     /// can empty it.
     #[inline]
-    pub fn send<K: Handles<M>, M: RingMessage>(&mut self, to: Address<K>, message: M) -> Result<Ticket<M, K::Reply>, TellError<M>> {
+    pub fn send<K: Handles<M>, M: RingMessage>(
+        &mut self,
+        to: Address<K>,
+        message: M,
+    ) -> Result<Ticket<M, K::Reply>, TellError<M>> {
         self.retry(|port| port.try_ask(to, message))
     }
 

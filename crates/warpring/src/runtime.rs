@@ -7,9 +7,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use warpring_core::layout::round_up;
+use warpring_core::message::Kind;
 use warpring_core::module::{Exported, ModuleTable};
 use warpring_core::worker::{Adopt, CONTROL_ADOPT, CONTROL_PROBE, CONTROL_STOP, Report};
-use warpring_core::message::Kind;
 use warpring_core::{ActorId, GroupAddress, KernelError, RingMessage};
 
 use crate::actor_ref::{ActorRef, Group};
@@ -198,7 +198,11 @@ fn check(s: &Settings) -> Result<(), BuildError> {
     range("max_actors", s.max_actors.into(), 1, 1 << 28, "1 to 268,435,456")?;
     range("ring_lines", s.ring_lines.into(), 16, 1 << 20, "a power of two, 16 to 1,048,576")?;
     if !s.ring_lines.is_power_of_two() {
-        return Err(BuildError::Setting { name: "ring_lines", given: s.ring_lines.into(), allowed: "a power of two, 16 to 1,048,576" });
+        return Err(BuildError::Setting {
+            name: "ring_lines",
+            given: s.ring_lines.into(),
+            allowed: "a power of two, 16 to 1,048,576",
+        });
     }
     range("waiting_messages", s.waiting_messages.into(), 1, 1 << 24, "1 to 16,777,216")?;
     range("suspended_handlers", s.suspended_handlers.into(), 1, 65_535, "1 to 65,535")?;
@@ -304,7 +308,10 @@ impl Runtime {
             let worker = options.worker.unwrap_or_else(|| slots.turn % workers);
             let limit = self.per_worker();
             if slots.next[worker as usize] >= limit {
-                return Err(LaunchError::TooManyActors { wanted: slots.launched + 1, limit: u64::from(limit) * u64::from(workers) });
+                return Err(LaunchError::TooManyActors {
+                    wanted: slots.launched + 1,
+                    limit: u64::from(limit) * u64::from(workers),
+                });
             }
             slots.turn = slots.turn.wrapping_add(u32::from(options.worker.is_none()));
             slots.next[worker as usize] += 1;
@@ -548,7 +555,9 @@ async fn control<A: RingMessage>(
     loop {
         match shared.control(worker, tag, message) {
             Ok(held) => return Ok(Pending::new(Arc::clone(shared), held, limit)),
-            Err(Refusal::RingFull { .. } | Refusal::TooManyAsks { .. }) if !shared.seats[worker as usize].lost.load(Ordering::Acquire) => {
+            Err(Refusal::RingFull { .. } | Refusal::TooManyAsks { .. })
+                if !shared.seats[worker as usize].lost.load(Ordering::Acquire) =>
+            {
                 shared.pump();
                 yield_once().await;
             }

@@ -149,8 +149,11 @@ impl Shared {
             .collect();
         for from in 0..n {
             for to in 0..n {
-                let (requests, replies) =
-                    if from == to { (rings.ring(16), rings.ring(16)) } else { (rings.ring(settings.ring_lines), rings.ring(settings.ring_lines)) };
+                let (requests, replies) = if from == to {
+                    (rings.ring(16), rings.ring(16))
+                } else {
+                    (rings.ring(settings.ring_lines), rings.ring(settings.ring_lines))
+                };
                 // SAFETY: fresh memory; `from` alone produces, `to` alone consumes. Each field is written once, before any is read.
                 unsafe {
                     let out = peers[from].add(to);
@@ -194,7 +197,9 @@ impl Shared {
                 frame_count: settings.suspended_handlers,
                 frame_lines: rings.block::<Line>(settings.suspended_handlers as usize * module.max_lines),
                 lane_memory: rings
-                    .block::<[u64; 8]>(settings.suspended_handlers as usize * lanes as usize * lane_bytes(module.future_bytes) / 64)
+                    .block::<[u64; 8]>(
+                        settings.suspended_handlers as usize * lanes as usize * lane_bytes(module.future_bytes) / 64,
+                    )
                     .cast(),
                 peers: peers[w],
                 inlets: inlets[w],

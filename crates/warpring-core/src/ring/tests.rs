@@ -150,10 +150,16 @@ const STARTS: [u32; 4] = [0, 7, u32::MAX - 2, u32::MAX];
 
 #[test]
 fn every_short_sequence_of_operations_does_what_a_queue_does() {
-        let ops = [Op::Push(1, false), Op::Push(1, true), Op::Push(3, false), Op::Take, Op::Scan(2)];
+    let ops = [Op::Push(1, false), Op::Push(1, true), Op::Push(3, false), Op::Take, Op::Scan(2)];
     for start in if cfg!(miri) { &STARTS[2..3] } else { &STARTS[..] }.iter().copied() {
         for shared in [false, true] {
-            let depth = if cfg!(miri) { 2 } else if shared { 6 } else { 8 };
+            let depth = if cfg!(miri) {
+                2
+            } else if shared {
+                6
+            } else {
+                8
+            };
             for sequence in 0..ops.len().pow(depth) {
                 let digits = (0..depth).map(|i| ops[sequence / ops.len().pow(i) % ops.len()]);
                 drive(digits, 4, start, shared);

@@ -93,8 +93,17 @@ impl RingMessage for Report {
     const FINGERPRINT: u64 = 2;
     fn encode(&self, out: &mut [u8]) {
         let c = &self.counters;
-        [c.handled, c.sent, c.received, c.late, c.refused, c.panics, c.suspended, u64::from(self.frames) | u64::from(self.waiting) << 32]
-            .encode(out)
+        [
+            c.handled,
+            c.sent,
+            c.received,
+            c.late,
+            c.refused,
+            c.panics,
+            c.suspended,
+            u64::from(self.frames) | u64::from(self.waiting) << 32,
+        ]
+        .encode(out)
     }
     fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let [handled, sent, received, late, refused, panics, suspended, now] = <[u64; 8]>::decode(bytes)?;
@@ -167,7 +176,8 @@ impl Worker {
                 }
             }
             CONTROL_PROBE => {
-                let report = Report { counters: self.counters, frames: self.frames_used, waiting: self.nodes.used + self.unread() };
+                let report =
+                    Report { counters: self.counters, frames: self.frames_used, waiting: self.nodes.used + self.unread() };
                 self.answer_control(&header, Outcome::failed(KernelError::Malformed), &report);
             }
             CONTROL_STOP => {
@@ -175,7 +185,8 @@ impl Worker {
                     let launch = self.life.request;
                     self.answer_control(&launch, Outcome::refused(KernelError::Stopped), &());
                 }
-                self.life = Life { phase: Phase::Stopping, next: 0, pending: 0, error: None, request: header, adopt: Adopt::default() };
+                self.life =
+                    Life { phase: Phase::Stopping, next: 0, pending: 0, error: None, request: header, adopt: Adopt::default() };
             }
             _ => self.answer_control(&header, Outcome::refused(KernelError::Malformed), &()),
         }
@@ -188,7 +199,9 @@ impl Worker {
         // SAFETY: `1 + MAX_PORTS` inlets (contract of `init`), and nothing else refers to the ports' rings now.
         unsafe {
             let ports = (*self.open_ports).acquire::<System>();
-            (0..super::MAX_PORTS).filter(|port| ports & 1 << port != 0 && (*self.inlets.add(1 + port)).peek::<System>().is_some()).count() as u32
+            (0..super::MAX_PORTS)
+                .filter(|port| ports & 1 << port != 0 && (*self.inlets.add(1 + port)).peek::<System>().is_some())
+                .count() as u32
         }
     }
 

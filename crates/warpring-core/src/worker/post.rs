@@ -266,7 +266,12 @@ impl Worker {
             let cell = request.correlation();
             // SAFETY: the host gave out this cell for this ask and does not reuse it before the reply is there.
             unsafe {
-                publish_cell::<F::Host>(self.cells.add(cell as usize * self.cell_lines as usize), request.sender(), &header, parcel);
+                publish_cell::<F::Host>(
+                    self.cells.add(cell as usize * self.cell_lines as usize),
+                    request.sender(),
+                    &header,
+                    parcel,
+                );
                 // SYNC: sleep: whoever goes to sleep on the cell executes the barrier for both sides.
                 crate::scoped::light_barrier();
                 #[cfg(not(target_arch = "nvptx64"))]
@@ -427,4 +432,3 @@ pub(crate) struct Send {
     /// When the asking frame stops waiting.
     pub(crate) wake_at: u64,
 }
-

@@ -115,8 +115,19 @@ impl Rig {
         assert!(module.max_lines >= lines_for(Report::SIZE), "a cell has to hold a report");
         let mut heap = Heap::default();
         let host = Box::new(Host { now, dead_letters: Mutex::new(Vec::new()) });
-        let hooks = Hooks { data: (&raw const *host).cast(), now: hook_now, idle: hook_idle, wake_worker: hook_wake, wake_cell: hook_wake, dead_letter: hook_dead_letter };
-        let ring = |heap: &mut Heap| RingMemory { lines: heap.zeroed(ring_lines as usize), credit: heap.zeroed::<Word32>(1), mask: ring_lines - 1 };
+        let hooks = Hooks {
+            data: (&raw const *host).cast(),
+            now: hook_now,
+            idle: hook_idle,
+            wake_worker: hook_wake,
+            wake_cell: hook_wake,
+            dead_letter: hook_dead_letter,
+        };
+        let ring = |heap: &mut Heap| RingMemory {
+            lines: heap.zeroed(ring_lines as usize),
+            credit: heap.zeroed::<Word32>(1),
+            mask: ring_lines - 1,
+        };
         let count = workers as usize;
         let parked = heap.zeroed::<Word32>(count);
         let cell_lines = heap.zeroed::<Line>(cells as usize * module.max_lines);
@@ -205,7 +216,8 @@ impl Rig {
         unsafe { state.write(value) }
         let slot = self.next_slot[worker as usize];
         self.next_slot[worker as usize] += 1;
-        let adopt = Adopt { slot, count: 1, state: state as u64, stride: size_of::<K>() as u32, kind, capacity: 16, generation: 1 };
+        let adopt =
+            Adopt { slot, count: 1, state: state as u64, stride: size_of::<K>() as u32, kind, capacity: 16, generation: 1 };
         let pending = self.request(worker, Header { kind: Kind::Control as u8, tag: CONTROL_ADOPT, ..Header::default() }, &adopt);
         (ActorId { slot, generation: 1, worker: worker as u16 }, pending)
     }

@@ -8,8 +8,8 @@ use std::panic::resume_unwind;
 
 use warpring_core::message::{RingMessage, lines_for};
 use warpring_core::module::{
-    Exported, Handles, KernelLayout, KindTable, Lane, Module, ModuleTable, Op, begin_handle, begin_hook, cancel_handle, cancel_hook,
-    future_bytes, handler_bytes, resume_handle, resume_hook,
+    Exported, Handles, KernelLayout, KindTable, Lane, Module, ModuleTable, Op, begin_handle, begin_hook, cancel_handle,
+    cancel_hook, future_bytes, handler_bytes, resume_handle, resume_hook,
 };
 use warpring_core::ring::Lines;
 use warpring_core::run::run;
@@ -347,7 +347,6 @@ impl Handles<Big> for Probe {
 }
 
 pub struct TestModule;
-
 
 // SAFETY: `begin`, `resume` and `cancel` name the same function for each kind and op, and the size is the largest of them.
 unsafe impl Module for TestModule {

@@ -7,8 +7,8 @@ pub mod kernels;
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
 
 use kernels::{BIG, Big, CMD, Cmd, Fussy, MODULE, Probe, TestModule};
 use warpring_core::message::{FROM_HOST, HIGH_PRIORITY, Header, Kind, NO_SENDER, Parcel, RingMessage, WAKE, encode, lines_for};

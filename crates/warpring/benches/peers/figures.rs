@@ -22,57 +22,30 @@ const ACTORS: usize = 100_000;
 pub fn measure<P: Peer>(plan: &mut Plan) {
     let name = P::NAME;
     plan.figure("thread-asks-actor", name, |stage| {
-        asks::<P>(
-            stage,
-            "thread-asks-actor",
-            Workers::Two,
-            |_, client, asks| block_on(asks.slice(client)),
-        )
+        asks::<P>(stage, "thread-asks-actor", Workers::Two, |_, client, asks| block_on(asks.slice(client)))
     });
     plan.figure("task-asks-actor", name, |stage| {
-        asks::<P>(
-            stage,
-            "task-asks-actor",
-            Workers::Two,
-            |runtime, client, asks| P::run(runtime, async move { asks.slice(client).await }),
-        )
+        asks::<P>(stage, "task-asks-actor", Workers::Two, |runtime, client, asks| {
+            P::run(runtime, async move { asks.slice(client).await })
+        })
     });
     plan.figure("actor-asks-same-worker", name, |stage| {
-        asks::<P>(
-            stage,
-            "actor-asks-same-worker",
-            Workers::Caller,
-            actor_asks::<P>,
-        )
+        asks::<P>(stage, "actor-asks-same-worker", Workers::Caller, actor_asks::<P>)
     });
     plan.figure("actor-asks-other-worker", name, |stage| {
-        asks::<P>(
-            stage,
-            "actor-asks-other-worker",
-            Workers::Two,
-            actor_asks::<P>,
-        )
+        asks::<P>(stage, "actor-asks-other-worker", Workers::Two, actor_asks::<P>)
     });
     if !P::STAYS_ON_OTHER_WORKER {
         plan.figure("actor-asks-other-runtime", name, |stage| {
             let askers = P::runtime(Workers::Caller);
-            asks::<P>(
-                stage,
-                "actor-asks-other-runtime",
-                Workers::One,
-                move |_, client, asks| actor_asks::<P>(&askers, client, asks),
-            )
+            asks::<P>(stage, "actor-asks-other-runtime", Workers::One, move |_, client, asks| {
+                actor_asks::<P>(&askers, client, asks)
+            })
         });
     }
-    plan.figure("pair-one-way", name, |stage| {
-        one_way::<P>(stage, "pair-one-way", Workers::One, |_, job| {
-            block_on(job.slice())
-        })
-    });
+    plan.figure("pair-one-way", name, |stage| one_way::<P>(stage, "pair-one-way", Workers::One, |_, job| block_on(job.slice())));
     plan.figure("pair-one-way-tasks", name, |stage| {
-        one_way::<P>(stage, "pair-one-way-tasks", Workers::Two, |runtime, job| {
-            P::run(runtime, job.slice())
-        })
+        one_way::<P>(stage, "pair-one-way-tasks", Workers::Two, |runtime, job| P::run(runtime, job.slice()))
     });
     plan.figure("ask-64-outstanding", name, outstanding::<P>);
     plan.figure("spray-10000", name, spray::<P>);
@@ -91,11 +64,7 @@ impl<P: Peer> Client<P> {
     fn start(runtime: &P::Runtime) -> Client<P> {
         let place = P::place(runtime);
         let actor = P::run(runtime, async move { P::start(&place).await });
-        Client {
-            actor,
-            state: 0,
-            next: 0,
-        }
+        Client { actor, state: 0, next: 0 }
     }
 
     /// The next request; the state becomes what its answer must be.
@@ -159,27 +128,21 @@ fn asks<P: Peer>(
     mut slice: impl FnMut(&P::Runtime, Client<P>, Asks) -> Asked<P>,
 ) -> Figure {
     let runtime = P::runtime(workers);
-    let asks = Asks {
-        clock: stage.clock,
-        lasting: stage.effort.slice,
-    };
+    let asks = Asks { clock: stage.clock, lasting: stage.effort.slice };
     let mut client = Some(Client::start(&runtime));
     let mut elsewhere = Vec::new();
     let compared = stage.against(Floor::CacheLineRoundTrip, || {
-        let (back, times, answered_elsewhere) =
-            slice(&runtime, client.take().expect("given back"), asks);
+        let (back, times, answered_elsewhere) = slice(&runtime, client.take().expect("given back"), asks);
         client = Some(back);
         elsewhere.push(answered_elsewhere);
         times
     });
     elsewhere.sort_unstable();
-    Figure::compared(name, Floor::CacheLineRoundTrip.name(), &compared)
-        .peer(P::NAME)
-        .note(&format!(
-            "answers from another thread than the asker's: {} to {} of {BATCH} per slice",
-            elsewhere[0],
-            elsewhere[elsewhere.len() - 1]
-        ))
+    Figure::compared(name, Floor::CacheLineRoundTrip.name(), &compared).peer(P::NAME).note(&format!(
+        "answers from another thread than the asker's: {} to {} of {BATCH} per slice",
+        elsewhere[0],
+        elsewhere[elsewhere.len() - 1]
+    ))
 }
 
 /// The asks of a slice, made by an actor in its handler.
@@ -191,9 +154,7 @@ fn actor_asks<P: Peer>(askers: &P::Runtime, client: Client<P>, asks: Asks) -> As
             let _ = done.send(asks.slice(client).await);
         }))
         .await;
-        result
-            .await
-            .expect("an asking actor that panicked, which its library has caught")
+        result.await.expect("an asking actor that panicked, which its library has caught")
     })
 }
 
@@ -217,10 +178,7 @@ impl<P: Peer> Stream<P> {
             messages += self.chunk + 1;
             now = self.clock.now();
         }
-        (
-            self.client,
-            Slice::rate(&self.clock, messages, now - started),
-        )
+        (self.client, Slice::rate(&self.clock, messages, now - started))
     }
 
     async fn chunk(&mut self) {
@@ -244,15 +202,7 @@ fn one_way<P: Peer>(
     let mut client = Some(Client::start(&runtime));
     let compared = stage.against(Floor::SlotFlagRing, || {
         let client_now = client.take().expect("given back");
-        let (back, rate) = slice(
-            &runtime,
-            Stream {
-                client: client_now,
-                clock,
-                lasting,
-                chunk: CHUNK,
-            },
-        );
+        let (back, rate) = slice(&runtime, Stream { client: client_now, clock, lasting, chunk: CHUNK });
         client = Some(back);
         rate
     });
@@ -274,11 +224,7 @@ fn outstanding<P: Peer>(stage: &Stage) -> Figure {
 }
 
 /// A sliding window: wait for the oldest answer, check it, send the next request.
-async fn outstanding_slice<P: Peer>(
-    mut client: Client<P>,
-    clock: Clock,
-    lasting: Duration,
-) -> (Client<P>, Slice) {
+async fn outstanding_slice<P: Peer>(mut client: Client<P>, clock: Clock, lasting: Duration) -> (Client<P>, Slice) {
     let mut under_way: VecDeque<(P::Answer, u64)> = VecDeque::with_capacity(OUTSTANDING);
     let warm = clock.now() + clock.ticks(WARM_UP);
     let (mut started, mut until) = (None, warm);
@@ -321,11 +267,7 @@ fn spray<P: Peer>(stage: &Stage) -> Figure {
         actors
     });
     // All get the same messages, so they have the same state.
-    let mut sprayed = Some(Spray::<P> {
-        actors,
-        state: 0,
-        next: 0,
-    });
+    let mut sprayed = Some(Spray::<P> { actors, state: 0, next: 0 });
     let (clock, lasting) = (stage.clock, stage.effort.slice);
     let compared = stage.against(Floor::MemoryBandwidth, || {
         let spray = sprayed.take().expect("given back");
@@ -402,12 +344,7 @@ fn many<P: Peer>(actors: usize) -> Figure {
             }
             for (number, actor) in all.iter().enumerate() {
                 let request = number as u64;
-                assert_eq!(
-                    P::ask(actor, request).await,
-                    step(0, request),
-                    "a wrong answer of {}",
-                    P::NAME
-                );
+                assert_eq!(P::ask(actor, request).await, step(0, request), "a wrong answer of {}", P::NAME);
             }
             (clock.now() - started, all)
         })

@@ -48,9 +48,7 @@ fn main() -> ExitCode {
         }
     };
     for floor in Floor::ALL {
-        plan.figure(floor.name(), "floor", |stage| {
-            Figure::alone(floor.name(), &stage.floor_alone(floor))
-        });
+        plan.figure(floor.name(), "floor", |stage| Figure::alone(floor.name(), &stage.floor_alone(floor)));
     }
     rings::measure(&mut plan);
     figures::measure::<peers::Tokio>(&mut plan);

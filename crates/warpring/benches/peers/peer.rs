@@ -43,10 +43,7 @@ pub trait Peer: Sized + 'static {
     fn runtime(workers: Workers) -> Self::Runtime;
     fn place(runtime: &Self::Runtime) -> Self::Place;
     /// Runs a job on a worker and waits for it.
-    fn run<T: Send + 'static>(
-        runtime: &Self::Runtime,
-        job: impl Future<Output = T> + Send + 'static,
-    ) -> T;
+    fn run<T: Send + 'static>(runtime: &Self::Runtime, job: impl Future<Output = T> + Send + 'static) -> T;
 
     /// Starts an actor with state 0; it is up and running when this is ready. Call it in a job.
     fn start(place: &Self::Place) -> impl Future<Output = Self::Actor> + Send;

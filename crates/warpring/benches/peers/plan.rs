@@ -22,33 +22,17 @@ impl Plan {
                 // Cargo passes it to every benchmark.
                 "--bench" => {}
                 "--quick" => quick = true,
-                "--json" => {
-                    json = Some(PathBuf::from(
-                        arguments.next().ok_or("--json wants a file")?,
-                    ))
-                }
+                "--json" => json = Some(PathBuf::from(arguments.next().ok_or("--json wants a file")?)),
                 flag if flag.starts_with('-') => {
-                    return Err(format!(
-                        "unknown option {flag}; known are --quick, --json FILE and parts of names"
-                    ));
+                    return Err(format!("unknown option {flag}; known are --quick, --json FILE and parts of names"));
                 }
                 _ => filters.push(argument),
             }
         }
-        let effort = if quick {
-            Effort::quick()
-        } else {
-            Effort::full()
-        };
+        let effort = if quick { Effort::quick() } else { Effort::full() };
         let stage = Stage::new(effort).map_err(|error| error.to_string())?;
         let report = Report::new(&stage.clock);
-        Ok(Plan {
-            stage,
-            quick,
-            filters,
-            json,
-            report,
-        })
+        Ok(Plan { stage, quick, filters, json, report })
     }
 
     /// Whether this is the smoke test.
@@ -58,8 +42,7 @@ impl Plan {
 
     /// Measures a figure where no filter is given, or one is part of its name or its subject's.
     pub fn figure(&mut self, name: &str, subject: &str, measure: impl FnOnce(&Stage) -> Figure) {
-        let selected =
-            |filter: &String| name.contains(filter.as_str()) || subject.contains(filter.as_str());
+        let selected = |filter: &String| name.contains(filter.as_str()) || subject.contains(filter.as_str());
         if !self.filters.is_empty() && !self.filters.iter().any(selected) {
             return;
         }
@@ -71,30 +54,16 @@ impl Plan {
     /// Prints the table to standard output and writes the JSON where one is wanted.
     pub fn finish(mut self) -> Result<(), String> {
         if self.report.figures.is_empty() {
-            return Err(format!(
-                "no figure is called like {}",
-                self.filters.join(" or ")
-            ));
+            return Err(format!("no figure is called like {}", self.filters.join(" or ")));
         }
         // Beside each other what is to be compared; the order of measurement stays within a name.
-        let order: Vec<String> = self
-            .report
-            .figures
-            .iter()
-            .map(|figure| figure.name.clone())
-            .collect();
-        self.report
-            .figures
-            .sort_by_key(|figure| order.iter().position(|name| *name == figure.name));
-        self.report
-            .print(&mut std::io::stdout())
-            .map_err(|error| format!("the table: {error}"))?;
+        let order: Vec<String> = self.report.figures.iter().map(|figure| figure.name.clone()).collect();
+        self.report.figures.sort_by_key(|figure| order.iter().position(|name| *name == figure.name));
+        self.report.print(&mut std::io::stdout()).map_err(|error| format!("the table: {error}"))?;
         if let Some(path) = &self.json {
             // Cargo runs a benchmark in its package's directory, which a relative path starts from.
             let shown = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-            self.report
-                .write_json(path)
-                .map_err(|error| format!("{}: {error}", shown.display()))?;
+            self.report.write_json(path).map_err(|error| format!("{}: {error}", shown.display()))?;
             eprintln!("wrote {}", shown.display());
         }
         Ok(())

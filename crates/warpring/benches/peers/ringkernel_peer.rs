@@ -16,17 +16,10 @@ const LIMIT: Duration = Duration::from_secs(1);
 /// One try each of `receive_timeout` and `call`, with the kernel's own account of its queues.
 pub fn measure(plan: &mut Plan) {
     plan.figure("thread-asks-actor", "ringkernel", |_| {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .expect("threads for a runtime");
-        let note = runtime
-            .block_on(try_it())
-            .unwrap_or_else(|error| format!("it failed: {error}"));
-        Figure::named("thread-asks-actor", 0)
-            .peer("ringkernel")
-            .note(&note)
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads for a runtime");
+        let note = runtime.block_on(try_it()).unwrap_or_else(|error| format!("it failed: {error}"));
+        Figure::named("thread-asks-actor", 0).peer("ringkernel").note(&note)
     });
 }
 
@@ -70,9 +63,7 @@ impl RingMessage for Add {
     }
 
     fn deserialize(bytes: &[u8]) -> Result<Self> {
-        let word = bytes
-            .try_into()
-            .map_err(|_| RingKernelError::DeserializationError("not 8 bytes".to_string()))?;
+        let word = bytes.try_into().map_err(|_| RingKernelError::DeserializationError("not 8 bytes".to_string()))?;
         Ok(Add(u64::from_le_bytes(word)))
     }
 }

@@ -13,11 +13,7 @@ const WARM_UP: u64 = 100_000;
 
 /// `pair-one-way` of each.
 pub fn measure(plan: &mut Plan) {
-    let messages = if plan.quick() {
-        MESSAGES / 20
-    } else {
-        MESSAGES
-    };
+    let messages = if plan.quick() { MESSAGES / 20 } else { MESSAGES };
     plan.figure("pair-one-way", "rtrb", |stage| {
         pair(stage, "rtrb", || {
             let (mut producer, mut consumer) = rtrb::RingBuffer::<Payload>::new(CAPACITY);
@@ -39,9 +35,7 @@ pub fn measure(plan: &mut Plan) {
         pair(stage, "crossbeam-channel", || {
             let (sender, receiver) = crossbeam_channel::bounded::<Payload>(CAPACITY);
             let send = move |message| sender.send(message).expect("the receiver lives");
-            exchange(stage, messages, send, move || {
-                receiver.recv().expect("the sender lives")
-            })
+            exchange(stage, messages, send, move || receiver.recv().expect("the sender lives"))
         })
     });
 }
@@ -88,10 +82,6 @@ fn exchange(
         (clock.now() - started, state, wrong)
     };
     let (sent, (ticks, received, wrong)) = stage.cpus.run(produce, consume);
-    assert_eq!(
-        (wrong, received),
-        (0, sent),
-        "messages were lost or changed"
-    );
+    assert_eq!((wrong, received), (0, sent), "messages were lost or changed");
     Slice::rate(&clock, messages, ticks)
 }

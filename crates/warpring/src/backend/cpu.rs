@@ -114,7 +114,8 @@ fn run(shared: &Shared, index: usize) {
             (*worker).recover::<Cpu>(line)
         };
         if failed.is_none() {
-            *shared.lost.lock().unwrap_or_else(|e| e.into_inner()) = Some(format!("{}:{}: {}", site.file, site.line, site.message));
+            *shared.lost.lock().unwrap_or_else(|e| e.into_inner()) =
+                Some(format!("{}:{}: {}", site.file, site.line, site.message));
             shared.seats[index].lost.store(true, Ordering::Release);
             return;
         }

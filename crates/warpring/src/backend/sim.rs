@@ -183,4 +183,3 @@ impl SimEngine {
         self.violations.lock().unwrap_or_else(|e| e.into_inner()).clone()
     }
 }
-

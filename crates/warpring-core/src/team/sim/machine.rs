@@ -40,14 +40,7 @@ pub struct SimOptions {
 
 impl Default for SimOptions {
     fn default() -> Self {
-        Self {
-            lanes: 32,
-            seed: 0,
-            stack_bytes: 256 << 10,
-            check_writes: true,
-            check_limit: 64 << 10,
-            clock: SimClock::default(),
-        }
+        Self { lanes: 32, seed: 0, stack_bytes: 256 << 10, check_writes: true, check_limit: 64 << 10, clock: SimClock::default() }
     }
 }
 
@@ -117,8 +110,11 @@ impl Machine {
                 (*worker).prepared = false;
             }
         }
-        let stack = |lane: &LaneRecord| LaneStack::new(options.stack_bytes, lane.rank as usize).expect("memory for the stack of a simulated lane");
-        let fibers = warps.iter().map(|warp| warp.lanes.iter().map(|lane| Some(fiber(stack(lane), module, lane))).collect()).collect();
+        let stack = |lane: &LaneRecord| {
+            LaneStack::new(options.stack_bytes, lane.rank as usize).expect("memory for the stack of a simulated lane")
+        };
+        let fibers =
+            warps.iter().map(|warp| warp.lanes.iter().map(|lane| Some(fiber(stack(lane), module, lane))).collect()).collect();
         Self {
             fibers,
             live: vec![lanes; warps.len()],
@@ -335,7 +331,8 @@ impl Machine {
         let warp = &self.warps[worker];
         warp.reset();
         self.live[worker] = warp.size;
-        self.fibers[worker] = stacks.into_iter().zip(&warp.lanes).map(|(stack, lane)| Some(fiber(stack, self.module, lane))).collect();
+        self.fibers[worker] =
+            stacks.into_iter().zip(&warp.lanes).map(|(stack, lane)| Some(fiber(stack, self.module, lane))).collect();
         self.shared.touch();
     }
 }

@@ -85,9 +85,13 @@ impl fmt::Display for Violation {
         let place = |at: &Option<Place>| at.as_ref().map_or_else(|| "the start of the handler".to_owned(), Place::to_string);
         let (here, there) = (place(&self.location), place(&self.other_location));
         match self.what {
-            What::Divergent => write!(f, "{here}: lane {lane} is in this collective while other lanes are in the one at {there}")?,
+            What::Divergent => {
+                write!(f, "{here}: lane {lane} is in this collective while other lanes are in the one at {there}")?
+            }
             What::Arguments => write!(f, "{here}: lane {lane} gives other arguments to this collective than other lanes")?,
-            What::Left => write!(f, "{here}: other lanes wait in this collective, but lane {lane} has ended its handler after {there}")?,
+            What::Left => {
+                write!(f, "{here}: other lanes wait in this collective, but lane {lane} has ended its handler after {there}")?
+            }
             What::Suspended => write!(
                 f,
                 "{here}: the handler has ended in some lanes and awaits something in others: lane {lane} was here last, another lane at {there}"
@@ -103,7 +107,10 @@ impl fmt::Display for Violation {
                     (None, Some(there)) => write!(f, "{there}: after this collective ")?,
                     (None, None) => {}
                 }
-                write!(f, "lane {lane} wrote byte {offset} of the actor's state, which only the leader in `update`, and each lane its own elements in `update_each`, may")?;
+                write!(
+                    f,
+                    "lane {lane} wrote byte {offset} of the actor's state, which only the leader in `update`, and each lane its own elements in `update_each`, may"
+                )?;
             }
         }
         write!(f, " (worker {}", self.worker)?;

@@ -85,7 +85,13 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(seed: u64, check_limit: usize) -> Self {
-        Self { random: Cell::new(seed), lane: Cell::new(ptr::null()), activity: Cell::new(0), host_panics: Cell::new(false), check_limit }
+        Self {
+            random: Cell::new(seed),
+            lane: Cell::new(ptr::null()),
+            activity: Cell::new(0),
+            host_panics: Cell::new(false),
+            check_limit,
+        }
     }
 
     /// SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
@@ -483,7 +489,8 @@ impl LaneRecord {
     #[inline(always)]
     pub(super) fn ended(&self, outcome: Option<&Outcome>, rest: *const u64) {
         self.compare(outcome, rest);
-        let meeting = Meeting { method: Method::Ended, bytes: 0, argument: u32::from(outcome.is_some()), note: 0, at: Location::caller() };
+        let meeting =
+            Meeting { method: Method::Ended, bytes: 0, argument: u32::from(outcome.is_some()), note: 0, at: Location::caller() };
         self.meet(meeting, ptr::null(), ptr::null_mut());
     }
 
@@ -497,13 +504,16 @@ impl LaneRecord {
         // Between a handler's last word into `rest` and here a lane does not give way, so they are this lane's.
         let words = outcome.map_or(0, |outcome| (usize::from(outcome.lines) - 1) * NEXT_WORDS);
         // SAFETY: the frame's buffer holds the words of `outcome`; nobody else holds the warp's reply.
-        let (rest, first) = unsafe { (if words == 0 { &[][..] } else { core::slice::from_raw_parts(rest, words) }, &mut *warp.reply.get()) };
+        let (rest, first) =
+            unsafe { (if words == 0 { &[][..] } else { core::slice::from_raw_parts(rest, words) }, &mut *warp.reply.get()) };
         let arrived = warp.arrived.get();
         if arrived == 0 {
             first.outcome = outcome.copied();
             first.rest.clear();
             first.rest.extend_from_slice(rest);
-        } else if let (Some(Meeting { method: Method::Ended, .. }), Some(mine), Some(other)) = (warp.meeting.get(), outcome, first.outcome.as_ref()) {
+        } else if let (Some(Meeting { method: Method::Ended, .. }), Some(mine), Some(other)) =
+            (warp.meeting.get(), outcome, first.outcome.as_ref())
+        {
             let parts = |outcome: &Outcome| (outcome.kind, outcome.lines, outcome.code, outcome.detail, outcome.first);
             if parts(mine) != parts(other) || rest != first.rest {
                 let other = &warp.lanes[arrived.trailing_zeros() as usize];

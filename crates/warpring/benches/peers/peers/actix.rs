@@ -2,10 +2,7 @@
 
 use std::future::Future;
 
-use actix::{
-    Actor, Addr, Arbiter, ArbiterHandle, Context, Handler, MailboxError, Message, ResponseFuture,
-    System,
-};
+use actix::{Actor, Addr, Arbiter, ArbiterHandle, Context, Handler, MailboxError, Message, ResponseFuture, System};
 use actix::{SystemRunner, dev::Request};
 use futures::FutureExt;
 use futures::future::Map;

@@ -74,10 +74,7 @@ impl Peer for Kameo {
 
     fn place(_: &Runtime) {}
 
-    fn run<T: Send + 'static>(
-        runtime: &Runtime,
-        job: impl Future<Output = T> + Send + 'static,
-    ) -> T {
+    fn run<T: Send + 'static>(runtime: &Runtime, job: impl Future<Output = T> + Send + 'static) -> T {
         run(runtime, job)
     }
 
@@ -88,38 +85,21 @@ impl Peer for Kameo {
     }
 
     async fn ask(actor: &Self::Actor, request: u64) -> u64 {
-        actor
-            .ask(Ask(request))
-            .send()
-            .await
-            .unwrap_or_else(|_| panic!("the actor answers"))
+        actor.ask(Ask(request)).send().await.unwrap_or_else(|_| panic!("the actor answers"))
     }
 
     async fn ask_later(actor: &Self::Actor, request: u64) -> Self::Answer {
-        let pending = actor
-            .ask(Ask(request))
-            .enqueue()
-            .await
-            .unwrap_or_else(|_| panic!("the actor lives"));
-        let answered: fn(Answered) -> u64 =
-            |result| result.unwrap_or_else(|_| panic!("the actor answers"));
+        let pending = actor.ask(Ask(request)).enqueue().await.unwrap_or_else(|_| panic!("the actor lives"));
+        let answered: fn(Answered) -> u64 = |result| result.unwrap_or_else(|_| panic!("the actor answers"));
         pending.map(answered)
     }
 
     async fn tell(actor: &Self::Actor, message: u64) {
-        actor
-            .tell(Tell(message))
-            .send()
-            .await
-            .unwrap_or_else(|_| panic!("the actor lives"));
+        actor.tell(Tell(message)).send().await.unwrap_or_else(|_| panic!("the actor lives"));
     }
 
     async fn inside_actor(job: Job) {
         let asker = Self::start(&()).await;
-        asker
-            .ask(Run(job))
-            .send()
-            .await
-            .unwrap_or_else(|_| panic!("the job ends"));
+        asker.ask(Run(job)).send().await.unwrap_or_else(|_| panic!("the job ends"));
     }
 }

@@ -30,12 +30,7 @@ impl ractor::Actor for Account {
         Ok(0)
     }
 
-    async fn handle(
-        &self,
-        _: ActorRef<Message>,
-        message: Message,
-        state: &mut u64,
-    ) -> Result<(), ActorProcessingErr> {
+    async fn handle(&self, _: ActorRef<Message>, message: Message, state: &mut u64) -> Result<(), ActorProcessingErr> {
         match message {
             // An asker that has gone needs no answer.
             Message::Ask(request, answer) => drop(answer.send(handle(state, request))),
@@ -63,18 +58,12 @@ impl Peer for Ractor {
 
     fn place(_: &Runtime) {}
 
-    fn run<T: Send + 'static>(
-        runtime: &Runtime,
-        job: impl Future<Output = T> + Send + 'static,
-    ) -> T {
+    fn run<T: Send + 'static>(runtime: &Runtime, job: impl Future<Output = T> + Send + 'static) -> T {
         run(runtime, job)
     }
 
     async fn start(_: &()) -> Self::Actor {
-        ractor::Actor::spawn(None, Account, ())
-            .await
-            .expect("an actor starts")
-            .0
+        ractor::Actor::spawn(None, Account, ()).await.expect("an actor starts").0
     }
 
     async fn ask(actor: &Self::Actor, request: u64) -> u64 {
@@ -84,24 +73,18 @@ impl Peer for Ractor {
     /// What its `call` does, less the time limit.
     async fn ask_later(actor: &Self::Actor, request: u64) -> Answer {
         let (sender, receiver) = oneshot();
-        actor
-            .send_message(Message::Ask(request, sender.into()))
-            .expect("the actor lives");
+        actor.send_message(Message::Ask(request, sender.into())).expect("the actor lives");
         receiver.map(answered)
     }
 
     async fn tell(actor: &Self::Actor, message: u64) {
-        actor
-            .send_message(Message::Tell(message))
-            .expect("the actor lives");
+        actor.send_message(Message::Tell(message)).expect("the actor lives");
     }
 
     async fn inside_actor(job: Job) {
         let asker = Self::start(&()).await;
         let (sender, receiver) = oneshot();
-        asker
-            .send_message(Message::Run(job, sender.into()))
-            .expect("the actor lives");
+        asker.send_message(Message::Run(job, sender.into())).expect("the actor lives");
         receiver.await.expect("the job ends");
         asker.stop(None);
     }

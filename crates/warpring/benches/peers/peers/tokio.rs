@@ -39,10 +39,7 @@ impl Peer for Tokio {
 
     fn place(_: &Runtime) {}
 
-    fn run<T: Send + 'static>(
-        runtime: &Runtime,
-        job: impl Future<Output = T> + Send + 'static,
-    ) -> T {
+    fn run<T: Send + 'static>(runtime: &Runtime, job: impl Future<Output = T> + Send + 'static) -> T {
         run(runtime, job)
     }
 
@@ -67,18 +64,12 @@ impl Peer for Tokio {
 
     async fn ask_later(actor: &Self::Actor, request: u64) -> Answer {
         let (sender, receiver) = oneshot::channel();
-        assert!(
-            actor.send(Message::Ask(request, sender)).await.is_ok(),
-            "the actor lives"
-        );
+        assert!(actor.send(Message::Ask(request, sender)).await.is_ok(), "the actor lives");
         receiver.map(answered)
     }
 
     async fn tell(actor: &Self::Actor, message: u64) {
-        assert!(
-            actor.send(Message::Tell(message)).await.is_ok(),
-            "the actor lives"
-        );
+        assert!(actor.send(Message::Tell(message)).await.is_ok(), "the actor lives");
     }
 
     async fn inside_actor(job: Job) {
@@ -100,9 +91,6 @@ pub fn runtime(workers: Workers) -> Runtime {
 }
 
 /// As a task: the thread that calls `block_on` is no worker of a runtime with threads of its own.
-pub fn run<T: Send + 'static>(
-    runtime: &Runtime,
-    job: impl Future<Output = T> + Send + 'static,
-) -> T {
+pub fn run<T: Send + 'static>(runtime: &Runtime, job: impl Future<Output = T> + Send + 'static) -> T {
     runtime.block_on(async { tokio::spawn(job).await.expect("the job ends") })
 }
