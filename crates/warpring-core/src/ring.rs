@@ -327,6 +327,18 @@ impl Producer {
     }
 }
 
+/// The position after a message. A branch, not an addition of what the line says: where the next line lies must not depend on what
+/// this one holds, or the lines of a stream come into the cache one after the other instead of together.
+#[inline(always)]
+fn past(at: u32, lines: u8) -> u32 {
+    #[cold]
+    #[inline(never)]
+    fn long(at: u32, lines: u8) -> u32 {
+        at.wrapping_add(u32::from(lines.max(1)))
+    }
+    if lines == 1 { at.wrapping_add(1) } else { long(at, lines) }
+}
+
 /// The consumer's end. One thread (or team) at a time.
 #[repr(C)]
 pub struct Consumer {
@@ -364,7 +376,7 @@ impl Consumer {
     /// Steps over the message that `peek` gave.
     #[inline(always)]
     pub fn advance(&mut self, lines: u8) {
-        self.head = self.head.wrapping_add(u32::from(lines));
+        self.head = past(self.head, lines);
     }
 
     /// Looks over the messages that are there, at most `most`: how many, if one of them has high priority; `None` if the next
@@ -388,7 +400,7 @@ impl Consumer {
                 (*line).kind_and_lines()
             };
             urgent |= kind & crate::message::HIGH_PRIORITY != 0;
-            at = at.wrapping_add(u32::from(lines.max(1)));
+            at = past(at, lines);
             count += 1;
         }
         self.scanned = at;
