@@ -76,6 +76,8 @@ pub(crate) struct Shared {
     pub(crate) panics: Mutex<HashMap<ActorId, PanicSite>>,
     pub(crate) lost: Mutex<Option<String>>,
     pub(crate) closing: AtomicBool,
+    /// Replies that futures wait for.
+    pub(crate) awaited: AtomicU32,
     pub(crate) ended: AtomicBool,
     pub(crate) slots: Mutex<Slots>,
     pub(crate) states: Mutex<Vec<Block>>,
@@ -222,6 +224,7 @@ impl Shared {
             panics: Mutex::default(),
             lost: Mutex::default(),
             closing: AtomicBool::new(false),
+            awaited: AtomicU32::new(0),
             ended: AtomicBool::new(false),
             states: Mutex::default(),
             ports: Mutex::new(ports),
