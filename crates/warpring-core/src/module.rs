@@ -19,7 +19,7 @@ use crate::worker::{Peer, Worker};
 /// A kernel type of plain data. `derive(RingKernel)` implements it.
 ///
 /// # Safety
-/// Every field is [`State`] or [`Resident`](crate::Resident), so that the value may be moved to the device byte by byte and is never dropped;
+/// Every field is [`State`] or [`Resident`], so that the value may be moved to the device byte by byte and is never dropped;
 /// `FINGERPRINT` changes when the layout does.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a ring kernel",

@@ -1,7 +1,7 @@
 //! THE worker loop. A CPU thread, a lane of the simulator and a lane of a CUDA warp all run this function.
 //!
-//! The leader decides ([`Worker::next`]), all lanes execute what it decided (the module's `begin` or `resume`, in which the
-//! user's handler runs), the leader books the result ([`Worker::settle`]). Between two steps nothing of importance is in
+//! The leader decides (`Worker::next`), all lanes execute what it decided (the module's `begin` or `resume`, in which the
+//! user's handler runs), the leader books the result (`Worker::settle`). Between two steps nothing of importance is in
 //! registers: a panic or a fault ends the function, and another thread or block may enter it again on the same worker.
 
 use core::task::Poll;

@@ -113,6 +113,10 @@ impl Work {
 fn asks_and_tells_allocate_nothing_after_warm_up() {
     let mut work = Work::new();
     work.all(50);
+    // Long enough that the thread sleeps, and that the deadlines of awaited asks are watched: both set up something once.
+    let nap = Nap { ns: 50_000_000, n: 1 };
+    work.near.ask(nap).wait().expect("answered");
+    await_with(&work.waker, work.near.ask(nap)).expect("answered");
     let before = ALLOCATIONS.load(Ordering::SeqCst);
     work.all(500);
     let after = ALLOCATIONS.load(Ordering::SeqCst);
