@@ -58,21 +58,19 @@ const OTHER_LENGTH: u64 = 13;
 const TO_NOBODY: u64 = 14;
 const LEADER_WRITE: u64 = 15;
 
-/// Lines of the places that the tests look for, relative to `HERE`.
+/// Lines of the places that the tests look for, relative to `HERE`: so the formatter must leave what follows as it is.
 const HERE: u32 = line!();
-
+#[rustfmt::skip]
 impl RingKernelHandler<Words, Words> for Small {
     async fn handle(&self, ctx: &mut RingContext<'_>, [what, who, ..]: Words) -> Result<Words> {
         let me = u64::from(ctx.lane()) == who;
         ctx.for_each(1, |_| ()); // HERE + 5
         let mut reply = 0;
         match what {
-            FINE => {
-                reply = ctx.update(&self.count, |count| {
-                    *count += 1;
-                    *count
-                })
-            }
+            FINE => reply = ctx.update(&self.count, |count| {
+                *count += 1;
+                *count
+            }),
             DIVERGENT => {
                 if me {
                     ctx.ballot(true); // HERE + 14
@@ -124,8 +122,7 @@ impl RingKernelHandler<Words, Words> for Small {
             }
             WRITE_IN_EACH => {
                 let table = (&raw const self.table).cast_mut().cast::<u32>();
-                ctx.update_each(&self.table, |i, x| {
-                    // HERE + 63
+                ctx.update_each(&self.table, |i, x| { // HERE + 63
                     *x = i + 1;
                     if me && i == who as u32 {
                         // SAFETY: inside the table; element 50 is another lane's.
