@@ -66,7 +66,7 @@ impl RuntimeBuilder {
                 idle: IdlePolicy::default(),
                 pin: true,
                 max_actors: 1 << 21,
-                ring_lines: 1024,
+                ring_lines: 4096,
                 waiting_messages: 1 << 16,
                 suspended_handlers: 1024,
                 outstanding_asks: 4096,
@@ -113,7 +113,8 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Lines of 64 bytes of each ring; a power of two. Default: 1024.
+    /// Lines of 64 bytes of each ring; a power of two. Default: 4,096: with 1,024, a stream from the host loses a tenth
+    /// of its rate. Two workers share four rings; memory that is not used costs nothing.
     pub fn ring_lines(mut self, lines: u32) -> Self {
         self.settings.ring_lines = lines;
         self
