@@ -508,7 +508,7 @@ impl Worker {
                     self.counters.handled += 1;
                 }
                 OP_INITIALIZE => self.initialized(slot, &outcome),
-                _ => self.shut_down(slot),
+                _ => self.shut_down(),
             }
             if (*actor).waiting > 0 {
                 self.push_ready(slot);
@@ -611,7 +611,7 @@ impl Worker {
     #[inline(always)]
     pub(crate) fn idle<F: Fabric>(&mut self) {
         self.idle_rounds = self.idle_rounds.wrapping_add(1);
-        // Leaves a producer time to finish its line: 4 % off a round trip between workers, measured.
+        // Leaves a producer time to finish its line, which makes a round trip between workers shorter.
         core::hint::spin_loop();
         if self.idle_rounds & (F::IDLE_ROUNDS - 1) == 0 {
             self.tick();

@@ -113,8 +113,8 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Lines of 64 bytes of each ring; a power of two. Default: 4,096: with 1,024, a stream from the host loses a tenth
-    /// of its rate. Two workers share four rings; memory that is not used costs nothing.
+    /// Lines of 64 bytes of each ring; a power of two. Default: 4,096; a stream from the host is slower
+    /// through shorter rings. Two workers share four rings; memory that is not used costs nothing.
     pub fn ring_lines(mut self, lines: u32) -> Self {
         self.settings.ring_lines = lines;
         self

@@ -449,7 +449,7 @@ impl Worker {
     }
 
     /// `shutdown` of an actor ended.
-    pub(super) fn shut_down(&mut self, _slot: u32) {
+    pub(super) fn shut_down(&mut self) {
         self.life.pending -= 1;
     }
 

@@ -71,7 +71,7 @@ impl Worker {
     /// The next request from a ring: started at once if its actor is free, else into the mailbox.
     #[inline(always)]
     pub(super) fn take_request<F: Fabric>(&mut self) -> Step {
-        // Ports first in the count, then peers; the start moves on, so that no ring starves the others.
+        // In the count: the shared ring, then the peers, then the ports; the start moves on, so that no ring starves the others.
         // SAFETY: the word is live (contract of `init`).
         let ports = unsafe { (*self.open_ports).acquire::<F::Host>() };
         let rings = 1 + self.workers + (32 - ports.leading_zeros());
