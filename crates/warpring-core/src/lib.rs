@@ -11,6 +11,7 @@ extern crate std;
 
 mod address;
 mod context;
+pub mod device;
 mod error;
 mod frame;
 mod handler;

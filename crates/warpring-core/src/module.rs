@@ -108,6 +108,10 @@ pub struct Lane {
 /// # Safety
 /// `begin`, `resume` and `cancel` agree on the future type of each `(kind, op)`, and `FUTURE_BYTES` fits the largest of them.
 pub unsafe trait Module: 'static {
+    /// Hash over kinds, messages and the framework's own layouts.
+    const FINGERPRINT: u64;
+    /// What the host knows about the module.
+    fn table() -> &'static ModuleTable;
     /// Bytes for the largest future, at alignment 16.
     const FUTURE_BYTES: usize;
     /// Most lines of any request or reply.
@@ -158,7 +162,9 @@ pub struct ModuleTable {
     pub fingerprint: u64,
     /// The kinds; the index is [`Exported::KIND`].
     pub kinds: &'static [KindTable],
-    /// [`Module::FUTURE_BYTES`].
+    /// The text of its PTX module, if its crate was compiled for the GPU: see `export!`.
+    pub ptx: Option<&'static str>,
+    /// [`Module::FUTURE_BYTES`] on the host.
     pub future_bytes: usize,
     /// [`Module::MAX_LINES`].
     pub max_lines: usize,
@@ -199,11 +205,12 @@ impl KindTable {
 impl ModuleTable {
     /// The table of module `M`. For `export!`, which cannot see this crate's features and target.
     #[doc(hidden)]
-    pub const fn new<M: Module>(name: &'static str, fingerprint: u64, kinds: &'static [KindTable]) -> Self {
+    pub const fn new<M: Module>(name: &'static str, kinds: &'static [KindTable], ptx: Option<&'static str>) -> Self {
         Self {
             name,
-            fingerprint,
+            fingerprint: M::FINGERPRINT,
             kinds,
+            ptx,
             future_bytes: M::FUTURE_BYTES,
             max_lines: M::MAX_LINES,
             #[cfg(not(target_arch = "nvptx64"))]

@@ -245,6 +245,14 @@ pub(crate) fn global_timer() -> u64 {
     now
 }
 
+/// Ends this lane.
+#[cfg(target_arch = "nvptx64")]
+#[inline(always)]
+pub(crate) fn exit() -> ! {
+    // SAFETY: the lane runs nothing any more, and its stack goes with it.
+    unsafe { core::arch::asm!("exit;", options(noreturn)) }
+}
+
 /// `Word32`: a word that one thread writes and others read, through scoped loads and stores. `Data<T>`: content that such a
 /// word publishes; plain memory, read and written under the protocol of the structure that holds it.
 pub use imp::{Data, Word32};

@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
 use syn::parse::{Parse, ParseStream};
 use syn::spanned::Spanned;
-use syn::{Attribute, Error, Path, Token, Type, braced};
+use syn::{Attribute, Error, Expr, Path, Token, Type, braced};
 
 use crate::path;
 use crate::plain::{collect, spell};
@@ -14,7 +14,13 @@ const FORM: &str = "write each kernel with its messages and their replies: `Acco
 /// What stands in `export! { .. }`.
 pub(crate) struct Module {
     warpring: Option<Path>,
+    /// The text of the PTX module that was made from this crate.
+    ptx: Option<Expr>,
     kernels: Vec<Kernel>,
+}
+
+mod keyword {
+    syn::custom_keyword!(ptx);
 }
 
 struct Kernel {
@@ -36,11 +42,20 @@ impl Parse for Module {
         } else {
             None
         };
+        let ptx = if input.peek(keyword::ptx) && input.peek2(Token![=]) {
+            input.parse::<keyword::ptx>()?;
+            input.parse::<Token![=]>()?;
+            let ptx = input.parse()?;
+            input.parse::<Token![;]>()?;
+            Some(ptx)
+        } else {
+            None
+        };
         let mut kernels = Vec::new();
         while !input.is_empty() {
             kernels.push(kernel(input).map_err(|error| Error::new(error.span(), format!("{error}; {FORM}")))?);
         }
-        let module = Self { warpring, kernels };
+        let module = Self { warpring, ptx, kernels };
         module.check()?;
         Ok(module)
     }
@@ -131,13 +146,23 @@ pub(crate) fn expand(module: &Module) -> TokenStream {
     }
     let names: Vec<_> = module.kernels.iter().map(|kernel| format!("`{}`", spell(&kernel.ty))).collect();
     let docs = format!("The ring kernels that are exported here: {}.", names.join(", "));
+    // The GPU's own build has no use for it, and the file it names may be what that build makes.
+    let image = match &module.ptx {
+        Some(ptx) => quote! {{
+            #[cfg(target_arch = "nvptx64")]
+            { ::core::option::Option::None }
+            #[cfg(not(target_arch = "nvptx64"))]
+            { ::core::option::Option::Some(#ptx) }
+        }},
+        None => quote!(::core::option::Option::None),
+    };
     let Parts { items, kinds, begin, resume, cancel, futures, lines, prints } = parts;
     quote! {
         #[doc = #docs]
         pub static MODULE: #core::module::ModuleTable = #core::module::ModuleTable::new::<__WarpringModule>(
             ::core::concat!(::core::env!("CARGO_PKG_NAME"), "/", ::core::module_path!()),
-            __WarpringModule::FINGERPRINT,
             __WarpringModule::KINDS,
+            #image,
         );
 
         #[doc(hidden)]
@@ -148,13 +173,16 @@ pub(crate) fn expand(module: &Module) -> TokenStream {
             #(#items)*
 
             impl __WarpringModule {
-                const FINGERPRINT: u64 = #core::module::fingerprint(&[#(#prints),*]);
                 const KINDS: &'static [#core::module::KindTable] = &[#(#kinds),*];
             }
 
             // SAFETY: the three matches have the same arms, each for the future of one function; `FUTURE_BYTES` is over all.
             #[automatically_derived]
             unsafe impl #core::module::Module for __WarpringModule {
+                const FINGERPRINT: u64 = #core::module::fingerprint(&[#(#prints),*]);
+                fn table() -> &'static #core::module::ModuleTable {
+                    &MODULE
+                }
                 const FUTURE_BYTES: usize = #core::module::largest(0, &[#(#futures),*]);
                 // The worker's own reports need two lines.
                 const MAX_LINES: usize = #core::module::largest(2, &[#(#lines),*]);

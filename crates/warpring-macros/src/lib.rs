@@ -145,7 +145,9 @@ pub fn ring_kernel(input: TokenStream) -> TokenStream {
 /// # }
 /// ```
 ///
-/// `crate = path;` in front names the crate `warpring` where it is not `::warpring`.
+/// `crate = path;` in front names the crate `warpring` where it is not `::warpring`. After it, `ptx = text;` gives the PTX module that
+/// `warpring-build` made from the crate, for example `ptx = include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx"));`: with it the
+/// kernels run on a GPU, too.
 #[proc_macro]
 pub fn export(input: TokenStream) -> TokenStream {
     finish(syn::parse(input).map(|module| export::expand(&module)))

@@ -334,6 +334,10 @@ macro_rules! module_by_hand {
 
         // SAFETY: each pair of kind and tag names one handler in all three functions, and `FUTURE_BYTES` is the largest.
         unsafe impl ::warpring_core::module::Module for ByHand {
+            const FINGERPRINT: u64 = 0;
+            fn table() -> &'static ::warpring_core::module::ModuleTable {
+                &$table
+            }
             const FUTURE_BYTES: usize = {
                 let mut bytes = 0;
                 $($(bytes = ::warpring_core::layout::max(bytes, ::warpring_core::module::handler_bytes::<
@@ -428,7 +432,6 @@ macro_rules! module_by_hand {
 
         static $table: ::warpring_core::module::ModuleTable = ::warpring_core::module::ModuleTable::new::<ByHand>(
             module_path!(),
-            0,
             &[$(::warpring_core::module::KindTable {
                 metadata: <$kernel as ::warpring_core::module::KernelLayout>::METADATA,
                 bytes: size_of::<$kernel>() as u32,
@@ -437,6 +440,7 @@ macro_rules! module_by_hand {
                 has_shutdown: false,
                 handlers: &[$((stringify!($request), stringify!($reply), $tag)),+],
             }),+],
+            None,
         );
     };
 }

@@ -12,9 +12,6 @@ use warpring_core::module::{
     cancel_hook, future_bytes, handler_bytes, resume_handle, resume_hook,
 };
 use warpring_core::ring::Lines;
-use warpring_core::run::run;
-use warpring_core::team::{Cpu, Solo};
-use warpring_core::worker::Worker;
 use warpring_core::{
     Address, GpuKernel, KernelError, KernelMetadata, KernelMode, Malformed, Outcome, Priority, Resident, Result, RingContext,
     RingKernelHandler, TryTellError, layout,
@@ -350,6 +347,10 @@ pub struct TestModule;
 
 // SAFETY: `begin`, `resume` and `cancel` name the same function for each kind and op, and the size is the largest of them.
 unsafe impl Module for TestModule {
+    const FINGERPRINT: u64 = 1;
+    fn table() -> &'static ModuleTable {
+        &MODULE
+    }
     const FUTURE_BYTES: usize = layout::max(
         layout::max(
             handler_bytes(&<Probe as RingKernelHandler<Cmd, u64>>::handle),
@@ -408,11 +409,6 @@ unsafe impl Module for TestModule {
     }
 }
 
-unsafe fn run_cpu(worker: *mut Worker) {
-    // SAFETY: contract of `ModuleTable::run_cpu`.
-    unsafe { run::<TestModule, Cpu>(worker, Solo) }
-}
-
 const fn kind<K>(hooks: bool) -> KindTable {
     KindTable {
         metadata: PROBE_METADATA,
@@ -424,13 +420,4 @@ const fn kind<K>(hooks: bool) -> KindTable {
     }
 }
 
-pub static MODULE: ModuleTable = ModuleTable {
-    name: "test",
-    fingerprint: 1,
-    kinds: &[kind::<Probe>(false), kind::<Fussy>(true)],
-    future_bytes: TestModule::FUTURE_BYTES,
-    max_lines: TestModule::MAX_LINES,
-    run_cpu,
-    #[cfg(feature = "sim")]
-    run_sim: warpring_core::run::run::<TestModule, warpring_core::team::sim::Sim>,
-};
+pub static MODULE: ModuleTable = ModuleTable::new::<TestModule>("test", &[kind::<Probe>(false), kind::<Fussy>(true)], None);
