@@ -284,7 +284,7 @@ impl<'a> RingContext<'a> {
         })
     }
 
-    /// A bit for each lane whose `predicate` is true, lane 0 lowest.
+    /// A bit for each lane whose `predicate` is true, lane 0 lowest. Of a team with more than 32 lanes (a block), for the first 32.
     #[inline(always)]
     #[track_caller]
     pub fn ballot(&mut self, predicate: bool) -> u32 {

@@ -19,6 +19,8 @@ pub mod layout;
 mod mailbox;
 pub mod message;
 pub mod module;
+pub mod plan;
+pub mod post;
 mod resident;
 pub mod ring;
 pub mod run;

@@ -373,6 +373,15 @@ impl Consumer {
         (seq == self.head.wrapping_add(1)).then_some(at)
     }
 
+    /// Whether a message is there. It may be read only after `peek` has given it.
+    #[inline(always)]
+    pub fn holds<S: Scope>(&self) -> bool {
+        let at = Lines::new(self.ring.lines, self.head, self.ring.mask);
+        // Relaxed: nothing of the line is read here.
+        // SAFETY: the ring's memory is live (`new`).
+        unsafe { (*at.line(0)).seq.glance::<S>() == self.head.wrapping_add(1) }
+    }
+
     /// Steps over the message that `peek` gave.
     #[inline(always)]
     pub fn advance(&mut self, lines: u8) {

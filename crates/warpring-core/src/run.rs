@@ -12,7 +12,7 @@ use crate::module::Module;
 use crate::team::{AnyTeam, Fabric, Team};
 use crate::worker::{Step, Worker};
 
-/// Runs a worker until it is stopped.
+/// Runs a worker until it is stopped, or told to leave: then it may be run again.
 ///
 /// # Safety
 /// `worker` is initialised for `M`'s module and this fabric; all lanes of `team`, and nobody else, are in this function for it.
@@ -53,6 +53,15 @@ where
                 Step::Again => continue,
                 Step::Idle => {
                     team.lead(|| (*worker).idle::<F>());
+                    continue;
+                }
+                Step::Listen => {
+                    Worker::listen::<F>(worker, team);
+                    continue;
+                }
+                Step::Copy => {
+                    Worker::copy_state(worker, team);
+                    team.lead(|| (*worker).copied());
                     continue;
                 }
                 Step::Exit => return,

@@ -59,6 +59,11 @@ mod imp {
             S::point();
             self.0.load(Ordering::Relaxed)
         }
+        /// A relaxed load at which the simulator does not switch: for looks that are repeated, of which most see nothing.
+        #[inline(always)]
+        pub fn glance<S: super::Scope>(&self) -> u32 {
+            self.0.load(Ordering::Relaxed)
+        }
         #[inline(always)]
         pub fn release<S: super::Scope>(&self, v: u32) {
             S::point();
@@ -112,6 +117,9 @@ mod imp {
             self.0.load(Ordering::Acquire)
         }
         pub fn relaxed<S: super::Scope>(&self) -> u32 {
+            self.0.load(Ordering::Relaxed)
+        }
+        pub fn glance<S: super::Scope>(&self) -> u32 {
             self.0.load(Ordering::Relaxed)
         }
         pub fn release<S: super::Scope>(&self, v: u32) {
@@ -181,6 +189,10 @@ mod imp {
             v
         }
         #[inline(always)]
+        pub fn glance<S: super::Scope>(&self) -> u32 {
+            self.relaxed::<S>()
+        }
+        #[inline(always)]
         pub fn release<S: super::Scope>(&self, v: u32) {
             // SAFETY: the pointer comes from a live reference to an aligned u32 behind an UnsafeCell.
             unsafe {
@@ -243,6 +255,34 @@ pub(crate) fn global_timer() -> u64 {
     // SAFETY: reads a special register.
     unsafe { core::arch::asm!("mov.u64 {0}, %globaltimer;", out(reg64) now) }
     now
+}
+
+/// Lets other warps of the multiprocessor run for about this time; at most twice as long, and at most a millisecond.
+#[cfg(target_arch = "nvptx64")]
+#[inline(always)]
+pub(crate) fn pause(ns: u32) {
+    // SAFETY: waits.
+    unsafe { core::arch::asm!("nanosleep.u32 {0};", in(reg32) ns) }
+}
+
+/// Memory that the lanes of this block share: 4 bytes for each of 1,024 lanes. The one place that declares it, called once.
+#[cfg(all(target_arch = "nvptx64", warpring_team = "block"))]
+#[inline(never)]
+pub(crate) fn shared_words() -> *mut u32 {
+    let at: u64;
+    // SAFETY: takes an address.
+    unsafe {
+        core::arch::asm!(
+            "{{",
+            ".shared .align 16 .b8 warpring_words[4096];",
+            ".reg .u64 %words;",
+            "mov.u64 %words, warpring_words;",
+            "cvta.shared.u64 {0}, %words;",
+            "}}",
+            out(reg64) at
+        )
+    }
+    core::ptr::with_exposed_provenance_mut(at as usize)
 }
 
 /// Ends this lane.

@@ -39,7 +39,7 @@ pub trait Team: Copy {
     /// has ended: so it has everything that the lanes share to itself.
     #[track_caller]
     fn lead<R: Copy>(self, f: impl FnOnce() -> R) -> R;
-    /// A bit for each lane whose `predicate` is true, lane 0 lowest.
+    /// A bit for each lane whose `predicate` is true, lane 0 lowest; of a team with more than 32 lanes, for the first 32.
     #[track_caller]
     fn ballot(self, predicate: bool) -> u32;
     /// The value of lane `from`, taken modulo the size.
@@ -131,6 +131,10 @@ pub trait Fabric: 'static {
     type Mesh: Scope;
     /// Scope of the rings and cells between workers and host.
     type Host: Scope;
+    /// The workers are warps of a grid: all lanes look at the rings together, and what the host has to know is posted for it.
+    const GRID: bool = false;
+    /// How often the lanes of an idle worker look at the rings before the leader looks at the clock.
+    const LISTEN_ROUNDS: u32 = 1;
     /// Idle rounds from one call of [`idle`](Self::idle) and look at the clock to the next; a power of two.
     const IDLE_ROUNDS: u32 = if cfg!(miri) { 4 } else { 256 };
 
@@ -157,7 +161,7 @@ pub struct AnyTeam {
     #[cfg(feature = "sim")]
     sim: Option<sim::SimWarp>,
     #[cfg(target_arch = "nvptx64")]
-    nv: nv::NvWarp,
+    nv: nv::NvTeam,
 }
 
 /// Runs the body with `$team` bound to the concrete team and `$fabric` to its fabric. The one place where a context chooses.
@@ -207,9 +211,9 @@ impl From<Solo> for AnyTeam {
 }
 
 #[cfg(target_arch = "nvptx64")]
-impl From<nv::NvWarp> for AnyTeam {
+impl From<nv::NvTeam> for AnyTeam {
     #[inline(always)]
-    fn from(nv: nv::NvWarp) -> Self {
+    fn from(nv: nv::NvTeam) -> Self {
         Self { nv }
     }
 }
@@ -230,7 +234,7 @@ impl AnyTeam {
 
     #[cfg(target_arch = "nvptx64")]
     #[inline(always)]
-    pub(crate) fn on_device(self) -> nv::NvWarp {
+    pub(crate) fn on_device(self) -> nv::NvTeam {
         self.nv
     }
 }

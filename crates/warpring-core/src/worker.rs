@@ -1,13 +1,19 @@
 //! A worker's scheduler: what to run next. Sequential code that only the leader executes, over memory that outlives the
 //! thread (or block) which executes it, so that a worker that died can be taken over by another.
 //!
-//! `worker/post.rs` moves messages, `worker/life.rs` starts and ends actors.
+//! `worker/mail.rs` moves messages, `worker/listen.rs` finds them in a grid, `worker/life.rs` starts and ends actors,
+//! `worker/link.rs` is what a worker of a grid has to do with the host, `worker/copy.rs` copies an actor's state.
 
+mod copy;
 mod life;
-mod post;
+mod link;
+mod listen;
+mod mail;
 
+pub use copy::{CONTROL_COPY, CopyState};
 pub use life::{Adopt, CONTROL_ADOPT, CONTROL_PROBE, CONTROL_STOP, Report};
-pub(crate) use post::{Send, Sent};
+pub use link::{LETTER_WHOLE, Launch, LinkMemory};
+pub(crate) use mail::{Send, Sent};
 
 use core::ptr;
 
@@ -16,7 +22,9 @@ use crate::error::KernelError;
 use crate::frame::{Frame, NONE, OP_HANDLE, OP_INITIALIZE, OP_SHUTDOWN, Outcome, Waiting};
 use crate::layout;
 use crate::mailbox::{Actor, Nodes, Status};
-use crate::message::{Header, Kind, Packed, deadline_passed};
+#[cfg(not(target_arch = "nvptx64"))]
+use crate::message::Header;
+use crate::message::{Kind, Packed, deadline_passed};
 use crate::module::{Lane, ModuleTable, Op};
 use crate::ring::{Consumer, Line, Lines, Producer};
 use crate::scoped::Word32;
@@ -24,6 +32,8 @@ use crate::team::{AnyTeam, Fabric};
 
 /// Exclusive connections that host threads may open, besides the ingress ring that all share.
 pub const MAX_PORTS: usize = 32;
+/// Most workers.
+pub const MAX_WORKERS: u32 = 512;
 /// Ready actors and resumable frames served before the rings are looked at again.
 const LOCAL_BUDGET: u32 = 32;
 /// Messages looked over for priority at once.
@@ -46,9 +56,13 @@ pub(crate) enum Step {
     Cancel(u32),
     /// Something was done; ask again.
     Again,
+    /// All lanes look at the rings.
+    Listen,
+    /// All lanes copy the state that `Worker::copy` names.
+    Copy,
     /// Nothing to do.
     Idle,
-    /// The worker has stopped.
+    /// The worker has stopped, or leaves its loop for a while.
     Exit,
 }
 
@@ -67,7 +81,8 @@ pub struct Peer {
     pub parked: *const Word32,
 }
 
-/// What a worker needs from the host it runs beside. On the device there is none of this.
+/// What a worker needs from the host it runs beside.
+#[cfg(not(target_arch = "nvptx64"))]
 #[derive(Clone, Copy)]
 pub struct Hooks {
     /// Passed to each function.
@@ -84,6 +99,13 @@ pub struct Hooks {
     /// A message that wanted no reply was not handled to its end. `header.lines` is 0 if a handler had taken it: then its payload
     /// is gone, and the lines hold nothing.
     pub dead_letter: unsafe fn(*const (), worker: u32, header: &Header, message: Lines, reason: KernelError),
+}
+
+/// On the device there is no host beside it, but a worker is as large there as here.
+#[cfg(target_arch = "nvptx64")]
+#[derive(Clone, Copy, Default)]
+pub struct Hooks {
+    _unused: [usize; 6],
 }
 
 /// A pool or list of frames, by index.
@@ -166,6 +188,12 @@ pub struct Worker {
     /// The frame that runs now; what a panic takes down.
     pub(crate) current: u32,
     pub(crate) prepared: bool,
+    /// What is copied now.
+    pub(crate) copy: copy::Copying,
+    /// Rings that hold something, in a grid.
+    pub(crate) heard: listen::Heard,
+    /// The way to the host, in a grid.
+    pub(crate) link: link::Link,
 }
 
 /// The memory and the limits of a worker; the backend allocates it all before the worker starts.
@@ -177,6 +205,8 @@ pub struct WorkerMemory {
     pub workers: u32,
     /// Lanes of its team.
     pub lanes: u32,
+    /// Bytes of one lane of a frame: [`lane_bytes`] of the module's futures, as the compiler of whoever runs the worker lays them out.
+    pub lane_bytes: u32,
     /// `actor_capacity` zeroed slots.
     pub actors: *mut Actor,
     /// Most actors on this worker.
@@ -191,7 +221,7 @@ pub struct WorkerMemory {
     pub frame_count: u32,
     /// `frame_count * max_lines` lines.
     pub frame_lines: *mut Line,
-    /// `frame_count * lanes * lane_bytes(module)` bytes, aligned to 64.
+    /// `frame_count * lanes * lane_bytes` bytes, aligned to 64.
     pub lane_memory: *mut u8,
     /// One per worker; the entry for this worker itself is not used.
     pub peers: *mut Peer,
@@ -209,6 +239,8 @@ pub struct WorkerMemory {
     pub hooks: Hooks,
     /// The module whose actors it runs.
     pub module: *const ModuleTable,
+    /// The way to the host, in a grid; else [`LinkMemory::NONE`].
+    pub link: LinkMemory,
 }
 
 /// Bytes of one lane of a frame: context and future.
@@ -237,9 +269,8 @@ impl Worker {
     pub unsafe fn init(at: *mut Self, memory: &WorkerMemory) {
         // SAFETY: the module outlives the worker (contract).
         let module = unsafe { &*memory.module };
-        let lane_bytes = lane_bytes(module.future_bytes) as u32;
         // A reply finds its way by 16 bits of worker and 16 of frame, and a report takes two lines.
-        assert!(memory.workers < 1 << 16 && (1..1 << 16).contains(&memory.frame_count) && module.max_lines >= 2);
+        assert!(memory.workers <= MAX_WORKERS && (1..1 << 16).contains(&memory.frame_count) && module.max_lines >= 2);
         for index in 0..memory.frame_count {
             // SAFETY: `frame_count` frames and `frame_count * max_lines` lines (contract).
             unsafe {
@@ -287,7 +318,7 @@ impl Worker {
                 frame_free: if memory.frame_count == 0 { NONE } else { 0 },
                 frames_used: 0,
                 lane_memory: memory.lane_memory,
-                lane_bytes,
+                lane_bytes: memory.lane_bytes,
                 peers: memory.peers,
                 inlets: memory.inlets,
                 open_ports: memory.open_ports,
@@ -305,6 +336,9 @@ impl Worker {
                 counters: Counters::default(),
                 current: NONE,
                 prepared: false,
+                copy: copy::Copying::NOTHING,
+                heard: listen::Heard::NOTHING,
+                link: link::Link::new(&memory.link),
             });
         }
     }
@@ -343,7 +377,7 @@ impl Worker {
     pub(crate) fn clock(&self) -> u64 {
         #[cfg(target_arch = "nvptx64")]
         {
-            crate::team::nv::clock_ns()
+            crate::team::nv::clock_ns().wrapping_sub(self.link.epoch)
         }
         #[cfg(not(target_arch = "nvptx64"))]
         {
@@ -370,6 +404,12 @@ impl Worker {
         self.steps = self.steps.wrapping_add(1);
         if self.steps & (TICK_STEPS - 1) == 0 {
             self.tick();
+            if F::GRID {
+                self.report();
+            }
+        }
+        if F::GRID && self.link.leaves() {
+            return self.leave::<F>();
         }
         let local = self.local_run < LOCAL_BUDGET;
         if local {
@@ -377,6 +417,9 @@ impl Worker {
             if let Some(step) = self.next_local::<F>() {
                 return step;
             }
+        }
+        if F::GRID && self.wants_to_listen() {
+            return Step::Listen;
         }
         self.take_replies::<F>();
         if !self.flushing.is_empty() {
@@ -387,7 +430,7 @@ impl Worker {
         }
         // Only here: replies that keep coming use up the budget too, so they cannot keep requests out.
         self.local_run = 0;
-        let step = if self.life.busy() { self.live::<F>() } else { self.take_request::<F>() };
+        let step = if self.life.busy() { self.live::<F>() } else { self.take::<F>() };
         // With the budget spent there may be local work that was not looked at.
         if !local && matches!(step, Step::Idle) { Step::Again } else { step }
     }
@@ -469,7 +512,7 @@ impl Worker {
         self.current = NONE;
         self.idle_rounds = 0;
         match ended {
-            Some(outcome) => self.complete::<F>(frame, outcome, began),
+            Some(outcome) => self.complete::<F>(frame, outcome, began, false),
             None => self.suspend(frame),
         }
     }
@@ -493,9 +536,9 @@ impl Worker {
         }
     }
 
-    /// A handler or hook ended: reply, free the actor, free the frame.
+    /// A handler or hook ended: reply, free the actor, free the frame. `fell`: it did not end by itself.
     #[inline(always)]
-    fn complete<F: Fabric>(&mut self, frame: *mut Frame, outcome: Outcome, began: bool) {
+    pub(crate) fn complete<F: Fabric>(&mut self, frame: *mut Frame, outcome: Outcome, began: bool, fell: bool) {
         // SAFETY: the frame and its actor are this worker's.
         unsafe {
             let slot = (*frame).actor;
@@ -514,21 +557,20 @@ impl Worker {
                 self.push_ready(slot);
             }
             if (*frame).op == OP_HANDLE {
-                if (*frame).request.kind() == Kind::Ask as u8 {
-                    let rest = (*frame).buffer.cast::<u64>();
-                    if !self.reply::<F>(&(*frame).request, &outcome, rest) {
-                        (*frame).outcome = outcome;
-                        (*frame).waiting = Waiting::Flush;
-                        (*frame).wake_at = self.now.saturating_add(self.ask_limit);
-                        self.push_flushing((*frame).index);
-                        return;
-                    }
-                } else if outcome.kind == Kind::Refused {
-                    self.bury(
-                        &(*frame).request,
-                        began.then_some(self.request),
-                        KernelError::from_parts(outcome.code, outcome.detail),
-                    );
+                let said = if (*frame).request.kind() == Kind::Ask as u8 {
+                    self.reply::<F>(&(*frame).request, &outcome, (*frame).buffer.cast())
+                } else if fell || outcome.kind == Kind::Refused {
+                    let error = KernelError::from_parts(outcome.code, outcome.detail);
+                    self.bury::<F>(&(*frame).request, began.then_some(self.request), error)
+                } else {
+                    true
+                };
+                if !said {
+                    (*frame).outcome = outcome;
+                    (*frame).waiting = Waiting::Flush;
+                    (*frame).wake_at = self.now.saturating_add(self.ask_limit);
+                    self.push_flushing((*frame).index);
+                    return;
                 }
             }
             self.free_frame((*frame).index);
@@ -615,6 +657,9 @@ impl Worker {
         core::hint::spin_loop();
         if self.idle_rounds & (F::IDLE_ROUNDS - 1) == 0 {
             self.tick();
+            if F::GRID {
+                self.report();
+            }
             // The device has no host to ask: it looks again.
             #[cfg(not(target_arch = "nvptx64"))]
             {
@@ -633,8 +678,8 @@ impl Worker {
             }
             #[cfg(target_arch = "nvptx64")]
             {
-                // Nothing sleeps here.
                 self.blocked = false;
+                self.link.pause();
             }
         }
     }

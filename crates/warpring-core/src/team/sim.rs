@@ -76,6 +76,7 @@ impl Fabric for Sim {
     type Team = SimWarp;
     type Mesh = SimDevice;
     type Host = SimSystem;
+    const GRID: bool = true;
     // A worker that finds nothing gives way at once, and looks at the virtual clock when its turn comes.
     const IDLE_ROUNDS: u32 = 1;
 

@@ -1,12 +1,13 @@
 //! Actors come and go: adoption with `initialize`, `shutdown`, probes, and what is left after a panic.
 
-use super::{Counters, List, Step, Worker};
+use super::{CONTROL_COPY, CopyState, Counters, List, Step, Worker};
 use crate::address::ActorId;
 use crate::error::KernelError;
 use crate::frame::{Frame, NONE, OP_HANDLE, OP_INITIALIZE, OP_SHUTDOWN, Outcome, Waiting};
 use crate::mailbox::{Actor, Queue, Status};
 use crate::message::{Header, Kind, Malformed, Packed, RingMessage, encode, lines_for};
 use crate::module::KindTable;
+use crate::post::Left;
 use crate::ring::{Consumer, Lines, publish_cell};
 use crate::scoped::System;
 use crate::team::Fabric;
@@ -158,6 +159,7 @@ impl Worker {
         let at_once = match header.tag {
             CONTROL_PROBE => true,
             CONTROL_STOP => self.life.phase == Phase::Adopting,
+            CONTROL_COPY => !self.copy.is_going_on(),
             _ => false,
         };
         if self.life.busy() && !at_once {
@@ -179,6 +181,12 @@ impl Worker {
                 let report =
                     Report { counters: self.counters, frames: self.frames_used, waiting: self.nodes.used + self.unread() };
                 self.answer_control(&header, Outcome::failed(KernelError::Malformed), &report);
+            }
+            CONTROL_COPY => {
+                // SAFETY: `peek` acquired the lines.
+                let what = unsafe { lines.decode::<CopyState>(header.lines) };
+                ring.advance(header.lines);
+                return Some(self.begin_copy(&header, what));
             }
             CONTROL_STOP => {
                 if self.life.phase == Phase::Adopting {
@@ -212,7 +220,7 @@ impl Worker {
     }
 
     /// Answers a control message with a value (if `outcome` is no refusal), and wakes whoever waits.
-    fn answer_control<R: RingMessage>(&mut self, request: &Header, outcome: Outcome, value: &R) {
+    pub(super) fn answer_control<R: RingMessage>(&mut self, request: &Header, outcome: Outcome, value: &R) {
         encode(value, |parcel| {
             let refused = outcome.kind == Kind::Refused;
             let header = Header {
@@ -243,11 +251,17 @@ impl Worker {
             Phase::Stopping => self.mark_some(),
             Phase::Cancelling => self.cancel_next(),
             Phase::Closing => self.shut_some(),
-            Phase::Stopped => return Step::Exit,
+            Phase::Stopped => Step::Exit,
         };
         match step {
+            Step::Exit => {
+                if F::GRID {
+                    self.post_exit::<F>(Left::Stopped);
+                }
+                Step::Exit
+            }
             // Waiting for hooks that are suspended: serve the rings meanwhile.
-            Step::Idle => self.take_request::<F>(),
+            Step::Idle => self.take::<F>(),
             step => step,
         }
     }
@@ -495,14 +509,9 @@ impl Worker {
     /// # Safety
     /// The frame is in use, its future is gone, and it is in no list.
     unsafe fn give_up<F: Fabric>(&mut self, frame: *mut Frame, error: KernelError) {
-        // SAFETY: contract.
-        unsafe {
-            let (op, request) = ((*frame).op, (*frame).request);
-            self.settle::<F>(frame, Some(Outcome::failed(error)), false);
-            if op == OP_HANDLE && request.kind() != Kind::Ask as u8 {
-                self.bury(&request, None, error);
-            }
-        }
+        self.current = NONE;
+        self.idle_rounds = 0;
+        self.complete::<F>(frame, Outcome::failed(error), false, true);
     }
 
     /// Refuses a message of a worker that has ended. A worker that has ended too takes no replies, so the wait for room is bounded;
@@ -514,7 +523,7 @@ impl Worker {
                 return;
             }
             *patience -= 1;
-            self.take_replies::<F>();
+            self.take_all_replies::<F>();
             core::hint::spin_loop();
         }
     }
@@ -546,21 +555,25 @@ impl Worker {
                 }
                 if (*frame).op == OP_HANDLE {
                     let request = (*frame).request;
-                    if request.kind() == Kind::Ask as u8 {
-                        // A handler that ended has its own reply, which waited for room.
-                        let ended = (*frame).waiting == Waiting::Flush;
-                        let outcome = if ended { (*frame).outcome } else { Outcome::failed(KernelError::Stopped) };
-                        while !self.reply::<F>(&request, &outcome, (*frame).buffer.cast()) {
-                            if patience == 0 {
-                                self.counters.late += 1;
-                                break;
-                            }
-                            patience -= 1;
-                            self.take_replies::<F>();
-                            core::hint::spin_loop();
+                    // A handler that ended has its own outcome, which waited for room.
+                    let ended = (*frame).waiting == Waiting::Flush;
+                    let outcome = if ended { (*frame).outcome } else { Outcome::failed(KernelError::Stopped) };
+                    loop {
+                        let said = if request.kind() == Kind::Ask as u8 {
+                            self.reply::<F>(&request, &outcome, (*frame).buffer.cast())
+                        } else {
+                            self.bury::<F>(&request, None, KernelError::from_parts(outcome.code, outcome.detail))
+                        };
+                        if said {
+                            break;
                         }
-                    } else {
-                        self.bury(&request, None, KernelError::Stopped);
+                        if patience == 0 {
+                            self.counters.late += 1;
+                            break;
+                        }
+                        patience -= 1;
+                        self.take_all_replies::<F>();
+                        core::hint::spin_loop();
                     }
                 }
                 self.free_frame(index);

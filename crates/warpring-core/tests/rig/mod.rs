@@ -14,7 +14,8 @@ use warpring_core::module::ModuleTable;
 use warpring_core::ring::{Consumer, Line, Lines, Producer, RingMemory, SharedProducer, read_cell};
 use warpring_core::scoped::{System, Word32};
 use warpring_core::worker::{
-    Adopt, CONTROL_ADOPT, CONTROL_PROBE, CONTROL_STOP, Hooks, MAX_PORTS, Peer, Report, Worker, WorkerMemory, lane_bytes,
+    Adopt, CONTROL_ADOPT, CONTROL_PROBE, CONTROL_STOP, Hooks, LinkMemory, MAX_PORTS, Peer, Report, Worker, WorkerMemory,
+    lane_bytes,
 };
 use warpring_core::{Actor, ActorId, Frame, KernelError, RingMessage};
 
@@ -156,6 +157,7 @@ impl Rig {
                 index: index as u32,
                 workers,
                 lanes,
+                lane_bytes: lane_bytes(module.future_bytes) as u32,
                 actors: heap.zeroed::<Actor>(actors as usize),
                 actor_capacity: actors,
                 nodes: heap.zeroed(nodes as usize * module.max_lines),
@@ -172,6 +174,7 @@ impl Rig {
                 ask_limit: ask_limit_ns,
                 hooks,
                 module,
+                link: LinkMemory::NONE,
             };
             let worker = heap.zeroed::<Worker>(1);
             // SAFETY: all of it was allocated above, in the stated sizes, and lives with the rig.

@@ -18,7 +18,8 @@ use warpring_core::run::run;
 use warpring_core::scoped::{System, Word32};
 use warpring_core::team::{Cpu, Solo};
 use warpring_core::worker::{
-    Adopt, CONTROL_ADOPT, CONTROL_PROBE, CONTROL_STOP, Hooks, MAX_PORTS, Peer, Report, Worker, WorkerMemory, lane_bytes,
+    Adopt, CONTROL_ADOPT, CONTROL_PROBE, CONTROL_STOP, Hooks, LinkMemory, MAX_PORTS, Peer, Report, Worker, WorkerMemory,
+    lane_bytes,
 };
 use warpring_core::{Actor, ActorId, Address, Frame, KernelError};
 
@@ -220,6 +221,7 @@ impl Rig {
                 index: w as u32,
                 workers: limits.workers,
                 lanes: 1,
+                lane_bytes: lane_bytes(MODULE.future_bytes) as u32,
                 actors: rig.block::<Actor>(limits.actors as usize),
                 actor_capacity: limits.actors,
                 nodes: rig.block::<Line>(limits.nodes as usize * MODULE.max_lines),
@@ -243,6 +245,7 @@ impl Rig {
                     dead_letter: hook_dead_letter,
                 },
                 module: &MODULE,
+                link: LinkMemory::NONE,
             };
             let worker = rig.block::<Worker>(1);
             // SAFETY: all memory was allocated above with the stated sizes.

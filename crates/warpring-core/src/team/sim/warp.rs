@@ -223,6 +223,9 @@ pub(super) fn changed() {
     }
 }
 
+/// Steps of an idle round: all lanes look at the rings, and the leader finds nothing.
+const STEPS_OF_A_ROUND: u32 = 2;
+
 /// An idle round of the current lane's worker, after that many steps. Quiet is who has found nothing in a whole step (from its
 /// last idle round to this one) during which nobody stored anything that others see, and whom the clock gave nothing to do: it
 /// will find nothing again.
@@ -233,7 +236,7 @@ pub(super) fn idle(steps: u32, nothing_due: bool) {
     let warp = lane.warp();
     let activity = warp.shared().activity.get();
     let (last_steps, last_activity) = warp.last_idle.replace((steps, activity));
-    if nothing_due && activity == last_activity && steps == last_steps.wrapping_add(1) {
+    if nothing_due && activity == last_activity && steps == last_steps.wrapping_add(STEPS_OF_A_ROUND) {
         warp.quiet_at.set(activity);
     }
     lane.suspend(Reason::Point);

@@ -25,25 +25,47 @@ impl Worker {
     /// Takes everything from the reply rings. A reply only ever completes a frame, so this needs no room anywhere.
     #[inline(always)]
     pub(super) fn take_replies<F: Fabric>(&mut self) {
-        for peer in 0..self.workers {
-            if peer == self.index {
-                continue;
+        if F::GRID {
+            while let Some(peer) = self.heard.next_reply() {
+                self.take_replies_of::<F>(peer);
             }
-            // SAFETY: there is a peer for each worker (contract of `init`).
-            let ring = unsafe { &mut (*self.peers.add(peer as usize)).replies_in };
-            let ring: *mut Consumer = ring;
-            // SAFETY: the ring is in the peer table, which `answer` does not touch.
-            while let Some(lines) = unsafe { (*ring).peek::<F::Mesh>() } {
-                // SAFETY: `peek` acquired the lines.
-                let header = unsafe { lines.packed() };
-                self.answer(header.slot(), header.correlation(), |to| {
-                    // SAFETY: the frame's buffer holds the largest message; `lines` is acquired.
-                    unsafe { to.copy_from(&lines, header.lines()) }
-                });
-                // SAFETY: as above.
-                unsafe { (*ring).advance(header.lines()) }
+            return;
+        }
+        self.take_all_replies::<F>();
+    }
+
+    /// The same, from all rings, whether or not they were looked at.
+    #[inline(always)]
+    pub(super) fn take_all_replies<F: Fabric>(&mut self) {
+        for peer in 0..self.workers {
+            if peer != self.index {
+                self.take_replies_of::<F>(peer);
             }
         }
+    }
+
+    #[inline(always)]
+    fn take_replies_of<F: Fabric>(&mut self, peer: u32) {
+        // SAFETY: there is a peer for each worker (contract of `init`).
+        let ring = unsafe { &mut (*self.peers.add(peer as usize)).replies_in };
+        let ring: *mut Consumer = ring;
+        // SAFETY: the ring is in the peer table, which `answer` does not touch.
+        while let Some(lines) = unsafe { (*ring).peek::<F::Mesh>() } {
+            // SAFETY: `peek` acquired the lines.
+            let header = unsafe { lines.packed() };
+            self.answer(header.slot(), header.correlation(), |to| {
+                // SAFETY: the frame's buffer holds the largest message; `lines` is acquired.
+                unsafe { to.copy_from(&lines, header.lines()) }
+            });
+            // SAFETY: as above.
+            unsafe { (*ring).advance(header.lines()) }
+        }
+    }
+
+    /// The next request, wherever this backend's workers look for it.
+    #[inline(always)]
+    pub(super) fn take<F: Fabric>(&mut self) -> Step {
+        if F::GRID { self.take_heard::<F>() } else { self.take_request::<F>() }
     }
 
     /// Gives a reply to the frame that waits for it, if it still does.
@@ -115,7 +137,7 @@ impl Worker {
     /// # Safety
     /// `ring` is one of this worker's rings and nothing else refers to it now.
     #[inline(always)]
-    unsafe fn take_from<F: Fabric, S: Scope>(&mut self, ring: *mut Consumer, peer: u32) -> Option<Step> {
+    pub(super) unsafe fn take_from<F: Fabric, S: Scope>(&mut self, ring: *mut Consumer, peer: u32) -> Option<Step> {
         // SAFETY: contract.
         let ring = unsafe { &mut *ring };
         let lines = ring.peek::<S>()?;
@@ -219,30 +241,31 @@ impl Worker {
         Ok(())
     }
 
-    /// Says no to a message: to whoever asked, or to the dead-letter hook. False: the reply ring is full, try again later.
+    /// Says no to a message: to whoever asked, or as a dead letter. False: the ring for it is full, try again later.
     pub(super) fn refuse<F: Fabric>(&mut self, header: &Packed, lines: Lines, error: KernelError) -> bool {
-        if header.kind() == Kind::Ask as u8 {
-            if !self.reply::<F>(header, &Outcome::refused(error), core::ptr::null()) {
-                return false;
-            }
+        let said = if header.kind() == Kind::Ask as u8 {
+            self.reply::<F>(header, &Outcome::refused(error), core::ptr::null())
         } else {
-            self.bury(header, Some(lines), error);
-        }
-        self.counters.refused += 1;
-        true
+            self.bury::<F>(header, Some(lines), error)
+        };
+        self.counters.refused += u64::from(said);
+        said
     }
 
-    /// Hands a message that wanted no reply to the dead-letter hook; without lines if a handler had taken it.
+    /// Makes a dead letter of a message that wanted no reply; without lines if a handler had taken it. False: the ring for dead
+    /// letters is full, try again later.
     #[cold]
-    pub(super) fn bury(&self, header: &Packed, lines: Option<Lines>, error: KernelError) {
+    pub(super) fn bury<F: Fabric>(&mut self, header: &Packed, lines: Option<Lines>, error: KernelError) -> bool {
+        if F::GRID && self.link.has_letters() {
+            return self.post_letter::<F>(header, lines, error);
+        }
         #[cfg(not(target_arch = "nvptx64"))]
         {
             let header = Header { lines: if lines.is_some() { header.lines() } else { 0 }, ..header.unpack() };
             // SAFETY: the hooks outlive the worker (contract of `init`); the lines are acquired or owned.
             unsafe { (self.hooks.dead_letter)(self.hooks.data, self.index, &header, lines.unwrap_or(self.nothing()), error) }
         }
-        #[cfg(target_arch = "nvptx64")]
-        let _ = (header, lines, error);
+        true
     }
 
     /// Sends a reply to where the request came from. False: the ring to that worker is full.
@@ -392,7 +415,12 @@ impl Worker {
                 let next = (*frame).next;
                 if (*frame).waiting == Waiting::Flush {
                     let (request, outcome) = ((*frame).request, (*frame).outcome);
-                    if self.reply::<F>(&request, &outcome, (*frame).buffer.cast()) {
+                    let said = if request.kind() == Kind::Ask as u8 {
+                        self.reply::<F>(&request, &outcome, (*frame).buffer.cast())
+                    } else {
+                        self.bury::<F>(&request, None, KernelError::from_parts(outcome.code, outcome.detail))
+                    };
+                    if said {
                         self.free_frame(index);
                     } else if (*frame).wake_at <= self.now {
                         // That worker has not taken a reply for as long as an ask may last: it has ended, and so has whoever asked.

@@ -1,0 +1,291 @@
+//! How the workers of a grid look at their rings: all lanes at once, each at its own, and the leader learns which hold something.
+//! A CPU worker looks at them one after the other instead (`take_request`), because its caches keep what did not change.
+
+use super::{MAX_PORTS, MAX_WORKERS, Step, Worker};
+use crate::frame::NONE;
+use crate::ring::Consumer;
+use crate::team::{Fabric, Team};
+
+/// Messages taken between two looks at all rings, if there are always more.
+const TAKES: u32 = 32;
+/// Of so many looks in a row, one goes to the host's rings, which are far away.
+const HOST_LOOKS: u32 = 8;
+const WORDS: usize = MAX_WORKERS as usize / 32;
+/// Words that each lane looks at before the lanes meet.
+const AT_ONCE: u32 = 4;
+
+/// Rings that held something when they were last looked at.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Heard {
+    /// Bit `p % 32` of word `p / 32`: the requests of worker `p`.
+    requests: [u32; WORDS],
+    /// The same for replies.
+    replies: [u32; WORDS],
+    /// Words of `requests` that are not 0.
+    request_words: u32,
+    /// Words of `replies` that are not 0.
+    reply_words: u32,
+    /// The ring that all host threads share.
+    shared: bool,
+    /// The last step was a look.
+    fresh: bool,
+    ports: u32,
+    /// Ports that were open at the last look.
+    open: u32,
+    /// Messages taken since the last look.
+    takes: u32,
+    /// Looks so far.
+    looks: u32,
+}
+
+const _: () = assert!(WORDS <= 32);
+
+impl Heard {
+    pub(super) const NOTHING: Self = Self {
+        requests: [0; WORDS],
+        replies: [0; WORDS],
+        request_words: 0,
+        reply_words: 0,
+        shared: false,
+        fresh: false,
+        ports: 0,
+        open: 0,
+        takes: 0,
+        looks: 0,
+    };
+
+    fn is_empty(&self) -> bool {
+        self.request_words | self.reply_words | self.ports == 0 && !self.shared
+    }
+
+    /// The next reply ring that held something; it does not any more.
+    pub(super) fn next_reply(&mut self) -> Option<u32> {
+        if self.reply_words == 0 {
+            return None;
+        }
+        let word = self.reply_words.trailing_zeros();
+        let bits = &mut self.replies[word as usize];
+        let bit = bits.trailing_zeros();
+        *bits &= bits.wrapping_sub(1);
+        if *bits == 0 {
+            self.reply_words &= !(1 << word);
+        }
+        Some(word * 32 + bit)
+    }
+
+    fn add(words: &mut [u32; WORDS], marks: &mut u32, first: u32, votes: u32) {
+        if votes != 0 {
+            // `first` is a multiple of the lanes that vote, so the votes are within one word.
+            let word = first / 32;
+            words[word as usize] |= votes << (first % 32);
+            *marks |= 1 << word;
+        }
+    }
+
+    /// The first ring at or after `at` that held something, numbered as in `take_request`: the shared ring, the workers, the ports.
+    fn next_request(&self, at: u32, workers: u32) -> Option<u32> {
+        if at == 0 && self.shared {
+            return Some(0);
+        }
+        if at <= workers {
+            let from = at.max(1) - 1;
+            let (word, bit) = (from / 32, from % 32);
+            if word < WORDS as u32 {
+                let rest = self.requests[word as usize] >> bit << bit;
+                if rest != 0 {
+                    return Some(1 + word * 32 + rest.trailing_zeros());
+                }
+                let later = if word + 1 < 32 { self.request_words >> (word + 1) << (word + 1) } else { 0 };
+                if later != 0 {
+                    let word = later.trailing_zeros();
+                    return Some(1 + word * 32 + self.requests[word as usize].trailing_zeros());
+                }
+            }
+        }
+        let port = at.saturating_sub(1 + workers);
+        let rest = if port < 32 { self.ports >> port << port } else { 0 };
+        (rest != 0).then(|| 1 + workers + rest.trailing_zeros())
+    }
+
+    fn clear_request(&mut self, at: u32, workers: u32) {
+        if at == 0 {
+            self.shared = false;
+        } else if at <= workers {
+            let (word, bit) = ((at - 1) / 32, (at - 1) % 32);
+            self.requests[word as usize] &= !(1 << bit);
+            if self.requests[word as usize] == 0 {
+                self.request_words &= !(1 << word);
+            }
+        } else {
+            self.ports &= !(1 << (at - 1 - workers));
+        }
+    }
+}
+
+impl Worker {
+    /// Whether all lanes should look at the rings before the next message is taken.
+    #[inline(always)]
+    pub(super) fn wants_to_listen(&mut self) -> bool {
+        let heard = &mut self.heard;
+        if core::mem::take(&mut heard.fresh) || !(heard.takes >= TAKES || heard.is_empty()) {
+            return false;
+        }
+        heard.fresh = true;
+        heard.takes = 0;
+        heard.looks = heard.looks.wrapping_add(1);
+        true
+    }
+
+    /// All lanes look at the rings, an idle worker's several times.
+    ///
+    /// # Safety
+    /// All lanes of the worker's team are here.
+    #[inline(never)]
+    pub(crate) unsafe fn listen<F: Fabric>(worker: *mut Self, team: F::Team) {
+        // SAFETY: all lanes read what only the leader writes, inside `lead`.
+        let (idle, looks) = unsafe { ((*worker).idle_rounds > 0, (*worker).heard.looks) };
+        let rounds = if idle { F::LISTEN_ROUNDS } else { 1 };
+        for round in 0..rounds {
+            // SAFETY: contract.
+            let mut found = unsafe { Self::look_at_workers::<F>(worker, team) };
+            let host = if idle { round % HOST_LOOKS == HOST_LOOKS - 1 || rounds == 1 } else { looks.is_multiple_of(HOST_LOOKS) };
+            if host {
+                // SAFETY: contract.
+                found |= unsafe { Self::look_at_host::<F>(worker, team) };
+            }
+            if found {
+                return;
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for `listen`.
+    #[inline(always)]
+    unsafe fn look_at_workers<F: Fabric>(worker: *mut Self, team: F::Team) -> bool {
+        let (rank, size) = (team.rank(), team.size().min(32));
+        // SAFETY: as in `listen`; a ring's consumer changes only inside `lead`.
+        let (workers, own, peers) = unsafe { ((*worker).workers, (*worker).index, (*worker).peers) };
+        let mut found = false;
+        let mut base = 0;
+        while base < workers {
+            let (mut requests, mut replies) = (0u32, 0u32);
+            for k in 0..AT_ONCE {
+                let peer = base + k * size + rank;
+                if rank < size && peer < workers && peer != own {
+                    // SAFETY: there is a peer for each worker (contract of `init`).
+                    unsafe {
+                        let peer = peers.add(peer as usize);
+                        requests |= u32::from((*peer).requests_in.holds::<F::Mesh>()) << k;
+                        replies |= u32::from((*peer).replies_in.holds::<F::Mesh>()) << k;
+                    }
+                }
+            }
+            // Mostly nobody has anything: one vote says so.
+            if team.ballot(requests | replies != 0) != 0 {
+                found = true;
+                for k in 0..AT_ONCE {
+                    let (asked, answered) = (team.ballot(requests >> k & 1 != 0), team.ballot(replies >> k & 1 != 0));
+                    if asked | answered != 0 {
+                        let first = base + k * size;
+                        // SAFETY: only the leader is inside `lead`.
+                        team.lead(|| unsafe {
+                            let heard = &mut (*worker).heard;
+                            Heard::add(&mut heard.requests, &mut heard.request_words, first, asked);
+                            Heard::add(&mut heard.replies, &mut heard.reply_words, first, answered);
+                        });
+                    }
+                }
+            }
+            base += AT_ONCE * size;
+        }
+        found
+    }
+
+    /// # Safety
+    /// As for `listen`.
+    #[inline(always)]
+    unsafe fn look_at_host<F: Fabric>(worker: *mut Self, team: F::Team) -> bool {
+        let (rank, size) = (team.rank(), team.size().min(32));
+        // SAFETY: as in `look_at_workers`; `1 + MAX_PORTS` inlets, and the words live (contract of `init`).
+        unsafe {
+            let (inlets, open) = ((*worker).inlets, (*worker).heard.open);
+            let (mut shared, mut now_open, mut leave) = (false, 0, false);
+            if rank == 0 {
+                shared = (*inlets).holds::<F::Host>();
+                now_open = (*(*worker).open_ports).relaxed::<F::Host>();
+                leave = (*worker).link.told_to_leave::<F::Host>();
+            }
+            let mut ports = 0;
+            if open != 0 {
+                let mut base = 0;
+                while base < MAX_PORTS as u32 {
+                    let port = base + rank;
+                    let holds = rank < size && open >> port & 1 != 0 && (*inlets.add(1 + port as usize)).holds::<F::Host>();
+                    ports |= team.ballot(holds) << base;
+                    base += size;
+                }
+            }
+            team.lead(|| {
+                let worker = &mut *worker;
+                worker.heard.shared |= shared;
+                worker.heard.ports |= ports;
+                worker.heard.open |= now_open;
+                if leave {
+                    worker.leave_because(crate::post::Left::Told);
+                }
+                shared || ports != 0 || leave || now_open != open
+            })
+        }
+    }
+
+    /// The next request from a ring that held something; the start moves on, as in `take_request`.
+    pub(super) fn take_heard<F: Fabric>(&mut self) -> Step {
+        let workers = self.workers;
+        let start = self.poll_next;
+        let mut at = start;
+        let mut wrapped = false;
+        loop {
+            let Some(next) = self.heard.next_request(at, workers).filter(|next| !wrapped || *next < start) else {
+                if wrapped || start == 0 {
+                    break;
+                }
+                wrapped = true;
+                at = 0;
+                continue;
+            };
+            // SAFETY: as many inlets and peers as `init` was promised.
+            let (step, holds) = unsafe {
+                if next == 0 || next > workers {
+                    let ring: *mut Consumer = self.inlets.add(next.saturating_sub(workers) as usize);
+                    let step = self.take_from::<F, F::Host>(ring, NONE);
+                    (step, (*ring).holds::<F::Host>())
+                } else {
+                    let ring = &raw mut (*self.peers.add(next as usize - 1)).requests_in;
+                    let step = self.take_from::<F, F::Mesh>(ring, next - 1);
+                    (step, (*ring).holds::<F::Mesh>())
+                }
+            };
+            if !holds {
+                self.heard.clear_request(next, workers);
+            }
+            if let Some(step) = step {
+                self.heard.takes += 1;
+                self.idle_rounds = 0;
+                self.stay += 1;
+                self.poll_next = next;
+                if self.stay >= super::SCAN {
+                    self.stay = 0;
+                    self.poll_next = next + 1;
+                }
+                return step;
+            }
+            at = next + 1;
+        }
+        self.poll_next = 0;
+        // What is left waits for room somewhere: look again before the next try.
+        self.heard.takes = TAKES;
+        Step::Idle
+    }
+}
