@@ -157,9 +157,11 @@ mod entry {
             unsafe {
                 let index = _block_idx_x() as u32;
                 let plan = &(*grid).plan;
+                let worker = plan.worker(index);
+                let actor = (*worker).running().map(|actor| (actor.slot, actor.generation));
                 let record = &(*plan.post(index)).lanes[team.rank() as usize % FALLEN_LANES];
-                record.write::<System>(file, line, text);
-                (*plan.worker(index)).link.fallen_line = line;
+                record.write::<System>(actor, file, line, text);
+                (*worker).link.fallen_line = line;
             }
         }
         team.fall()

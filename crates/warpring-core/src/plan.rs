@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! device: workers | peers | inlets | rings between workers | actors | mailbox nodes | frames | frame lines | lanes
-//! shared: leave word | open ports | parked words | reply cells | parked cells | ingress rings | port rings | letters | posts | closed
+//! shared: leave word | open ports | parked words | reply cells | parked cells | ingress rings | port rings | letters | posts | closed | staging
 //! ```
 
 use core::ptr;
@@ -48,6 +48,10 @@ pub struct Limits {
     pub letters: u32,
     /// An idle worker pauses for so long between two looks, in nanoseconds; 0: never. On a GPU only.
     pub pause_ns: u32,
+    /// Bytes through which the host reads and writes states.
+    pub staging: u32,
+    /// Not used.
+    pub reserved: u32,
     /// Deadline of an ask that names none, in nanoseconds.
     pub ask_limit: u64,
 }
@@ -103,6 +107,7 @@ enum Area {
     Letters,
     Posts,
     Closed,
+    Staging,
     End,
 }
 
@@ -145,6 +150,7 @@ impl Plan {
             if l.letters == 0 { 0 } else { w * ring_bytes(l.letters) },
             w * Self::POST,
             w * size_of::<u32>() as u64,
+            u64::from(l.staging),
         ];
         sizes[..section as usize].iter().map(|bytes| apart(*bytes)).sum()
     }
@@ -219,6 +225,11 @@ impl Plan {
     /// Where the host says at which position it has closed the shared ring of a worker, before the end.
     pub fn closed(&self, worker: u32) -> *mut u32 {
         pointer(self.shared + self.in_shared(Area::Closed) + u64::from(worker) * size_of::<u32>() as u64)
+    }
+
+    /// Memory through which the host reads and writes states.
+    pub fn staging(&self) -> *mut u8 {
+        pointer(self.shared + self.in_shared(Area::Staging))
     }
 
     /// The rings for requests and for replies from one worker to another, which is not the same.

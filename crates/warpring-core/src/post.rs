@@ -34,6 +34,8 @@ pub struct Post {
 pub struct Fallen {
     /// 1 once the record is written.
     pub written: Word32,
+    /// Whose handler ran: the slot, and the generation above it; `u64::MAX` if none did.
+    pub actor: Data<u64>,
     /// Line of the source.
     pub line: Data<u32>,
     /// Bytes of the file's name.
@@ -103,11 +105,12 @@ impl Fallen {
     ///
     /// # Safety
     /// The record is this lane's alone.
-    pub unsafe fn write<S: crate::scoped::Scope>(&self, file: &str, line: u32, text: &str) {
+    pub unsafe fn write<S: crate::scoped::Scope>(&self, actor: Option<(u32, u16)>, file: &str, line: u32, text: &str) {
         // SAFETY: contract.
         unsafe {
             let file = &file.as_bytes()[file.len().saturating_sub(FILE_BYTES)..];
             let text = &text.as_bytes()[..text.len().min(TEXT_BYTES)];
+            self.actor.set(actor.map_or(u64::MAX, |(slot, generation)| u64::from(slot) | u64::from(generation) << 32));
             self.line.set(line);
             self.file_bytes.set(file.len() as u32);
             self.text_bytes.set(text.len() as u32);
@@ -118,11 +121,14 @@ impl Fallen {
         }
     }
 
-    /// Reads and clears the record, if there is one; `f` gets file, line and text.
+    /// Reads and clears the record, if there is one; `f` gets the actor's slot and generation, file, line and text.
     ///
     /// # Safety
     /// The lane has ended, and the host alone reads.
-    pub unsafe fn take<S: crate::scoped::Scope, R>(&self, f: impl FnOnce(&[u8], u32, &[u8]) -> R) -> Option<R> {
+    pub unsafe fn take<S: crate::scoped::Scope, R>(
+        &self,
+        f: impl FnOnce(Option<(u32, u16)>, &[u8], u32, &[u8]) -> R,
+    ) -> Option<R> {
         // SYNC: fallen (acquire).
         if self.written.acquire::<S>() == 0 {
             return None;
@@ -134,7 +140,9 @@ impl Fallen {
             read_words(&self.text, &mut text);
             let file = &file[..(self.file_bytes.get() as usize).min(FILE_BYTES)];
             let text = &text[..(self.text_bytes.get() as usize).min(TEXT_BYTES)];
-            f(file, self.line.get(), text)
+            let actor = self.actor.get();
+            let actor = (actor != u64::MAX).then_some((actor as u32, (actor >> 32) as u16));
+            f(actor, file, self.line.get(), text)
         };
         self.written.set_relaxed::<S>(0);
         Some(result)
@@ -185,6 +193,7 @@ mod tests {
     fn a_record_keeps_the_end_of_the_file_and_the_beginning_of_the_text() {
         let fallen = Fallen {
             written: Word32::new(0),
+            actor: Data::new(0),
             line: Data::new(0),
             file_bytes: Data::new(0),
             text_bytes: Data::new(0),
@@ -194,12 +203,13 @@ mod tests {
         let long = "a".repeat(200) + "/src/account.rs";
         // SAFETY: nobody else has the record.
         unsafe {
-            assert_eq!(fallen.take::<System, _>(|_, _, _| ()), None);
-            fallen.write::<System>(&long, 42, &("too much: ".to_owned() + &"b".repeat(200)));
-            let (file, line, text) = fallen.take::<System, _>(|f, l, t| (f.to_vec(), l, t.to_vec())).expect("a record");
-            assert_eq!((file.len(), line, text.len()), (FILE_BYTES, 42, TEXT_BYTES));
+            assert_eq!(fallen.take::<System, _>(|_, _, _, _| ()), None);
+            fallen.write::<System>(Some((7, 9)), &long, 42, &("too much: ".to_owned() + &"b".repeat(200)));
+            let (actor, file, line, text) =
+                fallen.take::<System, _>(|a, f, l, t| (a, f.to_vec(), l, t.to_vec())).expect("a record");
+            assert_eq!((actor, file.len(), line, text.len()), (Some((7, 9)), FILE_BYTES, 42, TEXT_BYTES));
             assert!(file.ends_with(b"a/src/account.rs") && text.starts_with(b"too much: b"));
-            assert_eq!(fallen.take::<System, _>(|_, _, _| ()), None);
+            assert_eq!(fallen.take::<System, _>(|_, _, _, _| ()), None);
         }
     }
 }

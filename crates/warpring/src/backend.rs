@@ -2,6 +2,8 @@
 //! scheduler are core's.
 
 pub(crate) mod cpu;
+#[cfg(any(feature = "sim", feature = "cuda"))]
+pub(crate) mod grid;
 #[cfg(feature = "sim")]
 pub(crate) mod sim;
 #[cfg(feature = "sim")]
@@ -82,6 +84,24 @@ impl Engine {
             Self::Cpu => shared.epoch.elapsed().as_nanos() as u64,
             #[cfg(feature = "sim")]
             Self::Sim(sim) => sim.now(),
+        }
+    }
+
+    /// A message has come for workers that do not run now.
+    pub(crate) fn rouse(&self) {
+        match self {
+            Self::Cpu => {}
+            #[cfg(feature = "sim")]
+            Self::Sim(sim) => sim.watch().rouse(),
+        }
+    }
+
+    /// How often the workers were launched, and how often they hibernated; on the CPU once and never.
+    pub(crate) fn launches(&self) -> (u64, u64) {
+        match self {
+            Self::Cpu => (1, 0),
+            #[cfg(feature = "sim")]
+            Self::Sim(sim) => sim.watch().counts(),
         }
     }
 

@@ -20,14 +20,12 @@ use atomic_waker::AtomicWaker;
 use warpring_core::ring::{Line, Lines, read_cell};
 use warpring_core::scoped::{System, Word32};
 
-use crate::memory::Block;
-
 const NONE: u32 = u32::MAX;
 
 pub(crate) struct Cells {
-    lines: Block,
+    lines: *const Line,
     per_cell: usize,
-    parked: Block,
+    parked: *const Word32,
     sequences: Box<[AtomicU32]>,
     wakers: Box<[AtomicWaker]>,
     next: Box<[AtomicU32]>,
@@ -39,6 +37,11 @@ pub(crate) struct Cells {
     own: Mutex<Vec<u32>>,
 }
 
+// SAFETY: the pointers name memory that outlives the cells (`new`); a cell is used by who holds it.
+unsafe impl Send for Cells {}
+// SAFETY: as above.
+unsafe impl Sync for Cells {}
+
 /// A cell that somebody holds, with the sequence that its reply will have.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Held {
@@ -47,12 +50,14 @@ pub(crate) struct Held {
 }
 
 impl Cells {
-    pub(crate) fn new(asks: u32, own: u32, per_cell: usize) -> Self {
+    /// # Safety
+    /// There are `asks + own` cells of `per_cell` zeroed lines, and a word for each, and they outlive this.
+    pub(crate) unsafe fn new(asks: u32, own: u32, per_cell: usize, lines: *const Line, parked: *const Word32) -> Self {
         let n = (asks + own) as usize;
         Self {
-            lines: Block::of::<Line>(n * per_cell),
+            lines,
             per_cell,
-            parked: Block::of::<Word32>(n),
+            parked,
             sequences: (0..n).map(|_| AtomicU32::new(0)).collect(),
             wakers: (0..n).map(|_| AtomicWaker::new()).collect(),
             next: (0..asks + own).map(|i| AtomicU32::new(if i + 1 < asks { i + 1 } else { NONE })).collect(),
@@ -89,14 +94,6 @@ impl Cells {
         } else {
             self.own.lock().unwrap_or_else(|e| e.into_inner()).push(cell);
         }
-    }
-
-    pub(crate) fn lines(&self) -> *mut Line {
-        self.lines.ptr()
-    }
-
-    pub(crate) fn parked_words(&self) -> *const Word32 {
-        self.parked.ptr()
     }
 
     /// Takes a free cell.
@@ -179,7 +176,7 @@ impl Cells {
 
     #[inline(always)]
     fn line(&self, cell: u32) -> *const Line {
-        self.lines.ptr::<Line>().wrapping_add(cell as usize * self.per_cell)
+        self.lines.wrapping_add(cell as usize * self.per_cell)
     }
 
     pub(crate) fn waker(&self, cell: u32) -> &AtomicWaker {
@@ -189,6 +186,6 @@ impl Cells {
     /// Says that the holder sleeps, or not.
     pub(crate) fn park(&self, cell: u32, parked: bool) {
         // SAFETY: there is a word for each cell.
-        unsafe { (*self.parked.ptr::<Word32>().add(cell as usize)).set_relaxed::<System>(u32::from(parked)) }
+        unsafe { (*self.parked.add(cell as usize)).set_relaxed::<System>(u32::from(parked)) }
     }
 }

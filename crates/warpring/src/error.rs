@@ -27,6 +27,11 @@ pub enum BuildError {
         /// What brings it.
         cure: &'static str,
     },
+    /// The system does not give so much memory.
+    Memory {
+        /// How many bytes.
+        bytes: u64,
+    },
     /// A worker thread could not be started.
     Thread(String),
 }
@@ -37,6 +42,10 @@ impl fmt::Display for BuildError {
             Self::NoModule => f.write_str("no module: call `.module(&your_crate::MODULE)` on the builder"),
             Self::Setting { name, given, allowed } => write!(f, "`{name}` is {given}, but takes {allowed}"),
             Self::BackendNotBuilt { backend, cure } => write!(f, "the {backend} backend is not part of this build: {cure}"),
+            Self::Memory { bytes } => write!(
+                f,
+                "there are no {bytes} bytes for this runtime: lower `workers`, `ring_lines`, `max_actors`, `waiting_messages` or `suspended_handlers`"
+            ),
             Self::Thread(why) => write!(f, "a worker thread could not be started: {why}"),
         }
     }

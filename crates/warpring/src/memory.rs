@@ -8,6 +8,9 @@ const ALIGN: usize = 128;
 /// What the system's `calloc` aligns to by itself. For more, the standard library allocates and then clears by hand, which
 /// touches every page; so a block asks for no more, and takes the first aligned address in a little more memory.
 const GIVEN: usize = 16;
+/// Areas of so many bytes are mapped.
+#[cfg(all(target_os = "linux", not(miri)))]
+const LARGE: usize = 1 << 26;
 
 /// A block of zeroed memory.
 pub(crate) struct Block {
@@ -17,6 +20,8 @@ pub(crate) struct Block {
     /// What was allocated.
     start: NonNull<u8>,
     layout: Layout,
+    /// By `mmap`, else by the allocator.
+    mapped: bool,
 }
 
 // SAFETY: a block is plain memory; who may touch it is up to its users.
@@ -25,26 +30,57 @@ unsafe impl Send for Block {}
 unsafe impl Sync for Block {}
 
 impl Block {
-    /// `count` values of `bytes` bytes each. Large blocks come straight from the kernel, so what is never used costs nothing.
-    pub(crate) fn new(bytes: usize, count: usize) -> Self {
-        let bytes = bytes.checked_mul(count).expect("limits are checked by the builder").max(ALIGN);
-        let layout = Layout::from_size_align(bytes + (ALIGN - GIVEN), GIVEN).expect("limits are checked by the builder");
+    /// `count` values of `bytes` bytes each; `None` where the system does not give so much.
+    pub(crate) fn try_new(bytes: usize, count: usize) -> Option<Self> {
+        let bytes = bytes.checked_mul(count)?.max(ALIGN);
+        if let Some(mapped) = Self::map(bytes) {
+            return Some(mapped);
+        }
+        let layout = Layout::from_size_align(bytes.checked_add(ALIGN - GIVEN)?, GIVEN).ok()?;
         // SAFETY: the layout is not empty.
-        let start = unsafe { alloc_zeroed(layout) };
-        let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
+        let start = NonNull::new(unsafe { alloc_zeroed(layout) })?;
         // SAFETY: `start` is a multiple of `GIVEN`, so at most `ALIGN - GIVEN` bytes are skipped, and `bytes` are left.
         let at = unsafe { start.add(start.align_offset(ALIGN)) };
-        Self { at, bytes, start, layout }
+        Some(Self { at, bytes, start, layout, mapped: false })
     }
 
-    /// `count` values of type `T`.
-    pub(crate) fn of<T>(count: usize) -> Self {
-        const { assert!(align_of::<T>() <= ALIGN) };
-        Self::new(size_of::<T>(), count)
+    /// As [`try_new`](Self::try_new), for sizes that the caller has memory for already.
+    pub(crate) fn new(bytes: usize, count: usize) -> Self {
+        let Some(block) = Self::try_new(bytes, count) else {
+            handle_alloc_error(Layout::from_size_align(bytes.saturating_mul(count), 1).unwrap_or(Layout::new::<u8>()))
+        };
+        block
+    }
+
+    /// A large area straight from the system, of which only what is used counts: it may be larger than the machine's memory.
+    #[cfg(all(target_os = "linux", not(miri)))]
+    fn map(bytes: usize) -> Option<Self> {
+        if bytes < LARGE {
+            return None;
+        }
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        // SAFETY: asks for new memory.
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
+        if start == libc::MAP_FAILED {
+            return None;
+        }
+        let start = NonNull::new(start.cast())?;
+        let layout = Layout::from_size_align(bytes, GIVEN).ok()?;
+        Some(Self { at: start, bytes, start, layout, mapped: true })
+    }
+
+    #[cfg(any(not(target_os = "linux"), miri))]
+    fn map(_: usize) -> Option<Self> {
+        None
     }
 
     pub(crate) fn ptr<T>(&self) -> *mut T {
         self.at.as_ptr().cast()
+    }
+
+    /// Where it is, for a plan.
+    pub(crate) fn address(&self) -> u64 {
+        self.at.as_ptr().expose_provenance() as u64
     }
 
     /// Bytes of the block.
@@ -55,7 +91,13 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        // SAFETY: allocated in `new` with this layout.
+        #[cfg(all(target_os = "linux", not(miri)))]
+        if self.mapped {
+            // SAFETY: mapped in `map` with this length.
+            unsafe { libc::munmap(self.start.as_ptr().cast(), self.bytes) };
+            return;
+        }
+        // SAFETY: allocated in `try_new` with this layout.
         unsafe { dealloc(self.start.as_ptr(), self.layout) }
     }
 }
@@ -66,7 +108,7 @@ mod tests {
 
     #[test]
     fn blocks_are_aligned_and_zero() {
-        for (bytes, count) in [(0, 0), (1, 1), (64, 3), (128, 1), (4096, 1000), (1, 1 << 20)] {
+        for (bytes, count) in [(0, 0), (1, 1), (64, 3), (128, 1), (4096, 1000), (1, 1 << 20), (64, 1 << 21)] {
             let block = Block::new(bytes, count);
             assert!(block.bytes() >= bytes * count && block.bytes() >= ALIGN);
             assert_eq!(block.ptr::<u8>() as usize % ALIGN, 0);

@@ -74,7 +74,7 @@ impl Port {
             return Err(PortError::NoneFree { limit: warpring_core::worker::MAX_PORTS });
         };
         // SYNC: port (release): the port's rings are in place since the runtime was built.
-        shared.open_ports.0.fetch_or(1 << seat.index, Ordering::AcqRel);
+        shared.open_ports().fetch_or(1 << seat.index, Ordering::AcqRel);
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         Ok(Self { shared, seat: Some(seat), cells: free.clone(), free, late: Vec::new(), window, number })
@@ -93,7 +93,7 @@ impl Port {
         }
         // SYNC: sleep: the worker executes the barrier for both sides before it sleeps.
         barrier::light();
-        if self.shared.seats[worker as usize].parked.0.load(Ordering::Relaxed) != 0 {
+        if self.shared.seats[worker as usize].parked().load(Ordering::Relaxed) != 0 {
             self.shared.unpark(worker);
         }
         Ok(())

@@ -170,7 +170,7 @@ impl RuntimeBuilder {
         let dead = DeadLetters::new(self.dead_letters.take());
         match self.backend {
             Backend::Auto | Backend::Cpu => {
-                let shared = Shared::new(module, self.settings, dead, 1, cpu::hooks);
+                let shared = Shared::on_heap(module, self.settings, dead, 1, 0, cpu::hooks)?;
                 let _ = shared.engine.set(Engine::Cpu);
                 let threads = cpu::start(&shared)?;
                 Ok(Runtime { shared, threads: Mutex::new(threads), down: false })
@@ -181,7 +181,7 @@ impl RuntimeBuilder {
                     let given = options.lanes.into();
                     return Err(BuildError::Setting { name: "lanes", given, allowed: "1, 2, 4, 8, 16 or 32" });
                 }
-                let shared = crate::backend::sim::start(module, self.settings, dead, options);
+                let shared = crate::backend::sim::start(module, self.settings, dead, options)?;
                 Ok(Runtime { shared, threads: Mutex::new(Vec::new()), down: false })
             }
         }
@@ -253,6 +253,10 @@ pub struct Stats {
     pub state_bytes: u64,
     /// Messages without a reply that were not handled.
     pub dead_letters: u64,
+    /// How often the workers were launched: once on the CPU; a grid is launched again after it has hibernated.
+    pub launches: u64,
+    /// How often the grid hibernated.
+    pub hibernations: u64,
 }
 
 impl Stats {
@@ -443,12 +447,15 @@ impl Runtime {
     /// [`LaunchError::Stopped`] once the runtime is stopping.
     pub async fn stats(&self) -> Result<Stats, LaunchError> {
         let workers = probe(&self.shared, Duration::MAX).await.map_err(|_| LaunchError::Stopped)?;
+        let (launches, hibernations) = self.shared.engine.get().map_or((0, 0), Engine::launches);
         let states = self.shared.states.lock().unwrap_or_else(|e| e.into_inner());
         Ok(Stats {
             workers,
             actors: self.shared.slots.lock().unwrap_or_else(|e| e.into_inner()).launched,
             state_bytes: states.iter().map(|block| block.bytes() as u64).sum(),
             dead_letters: self.shared.dead.count(),
+            launches,
+            hibernations,
         })
     }
 

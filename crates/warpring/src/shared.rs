@@ -7,18 +7,19 @@ use std::time::{Duration, Instant};
 
 use warpring_core::message::{FROM_HOST, HIGH_PRIORITY, Header, Kind, NO_SENDER, Parcel, RingMessage, WAKE, encode, lines_for};
 use warpring_core::module::ModuleTable;
-use warpring_core::ring::{Consumer, Line, Lines, Producer, RingMemory, SharedProducer};
-use warpring_core::scoped::{System, Word32};
+use warpring_core::plan::{Limits, Plan};
+use warpring_core::ring::{Lines, Producer, SharedProducer};
+use warpring_core::scoped::System;
 use warpring_core::team::Cpu;
-use warpring_core::worker::{Hooks, MAX_PORTS, Peer, Worker, WorkerMemory, lane_bytes};
-use warpring_core::{Actor, ActorId, Frame, KernelError, Priority};
+use warpring_core::worker::{Hooks, MAX_PORTS, Worker, lane_bytes};
+use warpring_core::{ActorId, KernelError, Priority};
 
 use crate::backend::Engine;
 use crate::barrier;
 use crate::cells::{Cells, Held};
 use crate::dead_letter::{DeadLetter, DeadLetters};
 use crate::deadlines::Deadlines;
-use crate::error::Refusal;
+use crate::error::{BuildError, Refusal};
 use crate::memory::Block;
 use crate::runtime::Settings;
 
@@ -26,8 +27,7 @@ use crate::runtime::Settings;
 pub(crate) struct Seat {
     pub(crate) worker: *mut Worker,
     pub(crate) ingress: SharedProducer,
-    /// 1 while the worker sleeps, or is about to.
-    pub(crate) parked: Padded<AtomicU32>,
+    parked: *const AtomicU32,
     /// When it ran out of work; the worker's own.
     pub(crate) idle_since: AtomicU64,
     pub(crate) thread: OnceLock<std::thread::Thread>,
@@ -35,10 +35,14 @@ pub(crate) struct Seat {
     pub(crate) lost: AtomicBool,
 }
 
-/// A value alone on its pair of cache lines.
-#[repr(align(128))]
-#[derive(Default)]
-pub(crate) struct Padded<T>(pub(crate) T);
+impl Seat {
+    /// 1 while the worker sleeps, or is about to.
+    #[inline(always)]
+    pub(crate) fn parked(&self) -> &AtomicU32 {
+        // SAFETY: a word of the shared area, which lives as long as the seat.
+        unsafe { &*self.parked }
+    }
+}
 
 /// Where a panic happened and what it said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,141 +86,117 @@ pub(crate) struct Shared {
     pub(crate) slots: Mutex<Slots>,
     pub(crate) states: Mutex<Vec<Block>>,
     pub(crate) ports: Mutex<Vec<PortSeat>>,
-    pub(crate) open_ports: Box<Padded<AtomicU32>>,
     pub(crate) deadlines: Deadlines,
     pub(crate) epoch: Instant,
+    pub(crate) plan: Plan,
+    /// Who may use the staging area of the plan.
+    pub(crate) staging: Mutex<()>,
     #[allow(dead_code, reason = "owns what the rings and workers point to")]
-    blocks: Vec<Block>,
+    memory: Memory,
 }
 
-// SAFETY: the raw pointers name memory that `blocks` owns. Workers are run by one thread each, rings follow core's protocol.
+/// What owns the areas of a plan.
+pub(crate) enum Memory {
+    /// Both are on the heap.
+    Heap(#[allow(dead_code, reason = "is only dropped")] [Block; 2]),
+}
+
+// SAFETY: the raw pointers name memory that `memory` owns. Workers are run by one thread each, rings follow core's protocol.
 unsafe impl Send for Shared {}
 // SAFETY: as above.
 unsafe impl Sync for Shared {}
 
-/// Memory of `count` rings of `lines` lines, with their credits, in blocks that `blocks` owns.
-struct Rings<'a> {
-    blocks: &'a mut Vec<Block>,
+/// Ports of a host backend: their rings cost nothing until they are used.
+pub(crate) const HOST_PORTS: u32 = MAX_PORTS as u32;
+/// Largest state that the host reads or writes at once.
+pub(crate) const STAGING_BYTES: u32 = 1 << 20;
+
+/// The plan for a module under these settings; nothing is allocated yet.
+pub(crate) fn plan(module: &ModuleTable, settings: &Settings, lanes: u32, lane_bytes: u32, ports: u32, letters: u32) -> Plan {
+    let limits = Limits {
+        workers: settings.workers,
+        lanes,
+        ring_lines: settings.ring_lines,
+        actors: settings.max_actors.div_ceil(settings.workers),
+        waiting: settings.waiting_messages,
+        frames: settings.suspended_handlers,
+        cells: settings.outstanding_asks + own_cells(settings),
+        ports,
+        max_lines: module.max_lines as u32,
+        lane_bytes,
+        letters,
+        pause_ns: 0,
+        staging: STAGING_BYTES,
+        reserved: 0,
+        ask_limit: settings.ask_limit.as_nanos().min(u128::from(u64::MAX / 2)) as u64,
+    };
+    Plan { limits, device: 0, shared: 0 }
 }
 
-impl Rings<'_> {
-    fn block<T>(&mut self, count: usize) -> *mut T {
-        let block = Block::of::<T>(count);
-        let at = block.ptr();
-        self.blocks.push(block);
-        at
-    }
-
-    fn ring(&mut self, lines: u32) -> RingMemory {
-        RingMemory {
-            lines: self.block::<Line>(lines as usize),
-            // A block is aligned to 128 bytes and at least as long: the credit is alone on its line.
-            credit: self.block::<Word32>(1),
-            mask: lines - 1,
-        }
-    }
+/// Reply cells that the runtime keeps for itself.
+fn own_cells(settings: &Settings) -> u32 {
+    8 * settings.workers
 }
 
 impl Shared {
-    /// Allocates everything and builds the workers; no thread runs yet. `hooks` of each worker point to the result.
-    pub(crate) fn new(
+    /// Allocates everything on the heap and builds the workers; no thread runs yet. `hooks` of each worker point to the result.
+    pub(crate) fn on_heap(
         module: &'static ModuleTable,
         settings: Settings,
         dead: DeadLetters,
         lanes: u32,
+        letters: u32,
         hooks: fn(*const ()) -> Hooks,
+    ) -> Result<Arc<Self>, BuildError> {
+        let mut plan = plan(module, &settings, lanes, lane_bytes(module.future_bytes) as u32, HOST_PORTS, letters);
+        let area = |bytes| Block::try_new(bytes as usize, 1).ok_or(BuildError::Memory { bytes });
+        let blocks = [area(plan.device_bytes())?, area(plan.shared_bytes())?];
+        (plan.device, plan.shared) = (blocks[0].address(), blocks[1].address());
+        // SAFETY: the blocks are as large as the plan says, zeroed, and live as long as `Shared`, which owns them.
+        let shared = unsafe { Self::new(module, settings, dead, plan, Memory::Heap(blocks)) };
+        for worker in 0..shared.settings.workers {
+            // SAFETY: as above; each worker is built once, and for this module.
+            unsafe { shared.plan.build(worker, module, hooks(Arc::as_ptr(&shared).cast())) }
+        }
+        Ok(shared)
+    }
+
+    /// The host's side of a plan.
+    ///
+    /// # Safety
+    /// The shared area of the plan is live for as long as `memory`, zeroed, and nobody else has the host's ends of its rings.
+    pub(crate) unsafe fn new(
+        module: &'static ModuleTable,
+        settings: Settings,
+        dead: DeadLetters,
+        plan: Plan,
+        memory: Memory,
     ) -> Arc<Self> {
         let workers = settings.workers;
-        let n = workers as usize;
-        let mut blocks = Vec::new();
-        let mut rings = Rings { blocks: &mut blocks };
-        let cells = Cells::new(settings.outstanding_asks, 8 * workers, module.max_lines);
-        let peers: Vec<*mut Peer> = (0..n).map(|_| rings.block::<Peer>(n)).collect();
-        let inlets: Vec<*mut Consumer> = (0..n).map(|_| rings.block::<Consumer>(1 + MAX_PORTS)).collect();
-        let seats: Box<[Seat]> = (0..n)
-            .map(|w| {
-                let ingress = rings.ring(settings.ring_lines);
-                // SAFETY: fresh zeroed memory that lives as long as `Shared`; one producer, one consumer.
-                unsafe { inlets[w].write(Consumer::new(ingress)) }
-                Seat {
-                    worker: rings.block::<Worker>(1),
-                    // SAFETY: as above.
-                    ingress: unsafe { SharedProducer::new(ingress) },
-                    parked: Padded::default(),
+        // SAFETY: contract; one producer per ring.
+        let (cells, seats, ports) = unsafe {
+            let (asks, own) = (settings.outstanding_asks, own_cells(&settings));
+            let cells = Cells::new(asks, own, module.max_lines, plan.cells(), plan.cells_parked());
+            let seats: Box<[Seat]> = (0..workers)
+                .map(|w| Seat {
+                    worker: plan.worker(w),
+                    ingress: SharedProducer::new(plan.ingress(w)),
+                    parked: plan.parked(w).cast(),
                     idle_since: AtomicU64::new(0),
                     thread: OnceLock::new(),
                     lost: AtomicBool::new(false),
-                }
-            })
-            .collect();
-        for from in 0..n {
-            for to in 0..n {
-                let (requests, replies) = if from == to {
-                    (rings.ring(16), rings.ring(16))
-                } else {
-                    (rings.ring(settings.ring_lines), rings.ring(settings.ring_lines))
-                };
-                // SAFETY: fresh memory; `from` alone produces, `to` alone consumes. Each field is written once, before any is read.
-                unsafe {
-                    let out = peers[from].add(to);
-                    (&raw mut (*out).requests_out).write(Producer::new(requests));
-                    (&raw mut (*out).replies_out).write(Producer::new(replies));
-                    (&raw mut (*out).parked).write((&raw const seats[to].parked.0).cast());
-                    let back = peers[to].add(from);
-                    (&raw mut (*back).requests_in).write(Consumer::new(requests));
-                    (&raw mut (*back).replies_in).write(Consumer::new(replies));
-                }
-            }
-        }
-        let ports = (0..MAX_PORTS)
-            .map(|index| {
-                let producers = (0..n)
-                    .map(|w| {
-                        let ring = rings.ring(settings.ring_lines);
-                        // SAFETY: fresh memory; the port alone produces, the worker alone consumes.
-                        unsafe {
-                            inlets[w].add(1 + index).write(Consumer::new(ring));
-                            Producer::new(ring)
-                        }
-                    })
-                    .collect();
-                PortSeat { index, producers }
-            })
-            .rev()
-            .collect();
-        let open_ports: Box<Padded<AtomicU32>> = Box::default();
-        let per_worker = settings.max_actors.div_ceil(workers);
-        let memory: Vec<WorkerMemory> = (0..n)
-            .map(|w| WorkerMemory {
-                index: w as u32,
-                workers,
-                lanes,
-                actors: rings.block::<Actor>(per_worker as usize),
-                actor_capacity: per_worker,
-                nodes: rings.block::<Line>(settings.waiting_messages as usize * module.max_lines),
-                node_count: settings.waiting_messages,
-                frames: rings.block::<Frame>(settings.suspended_handlers as usize),
-                frame_count: settings.suspended_handlers,
-                frame_lines: rings.block::<Line>(settings.suspended_handlers as usize * module.max_lines),
-                lane_memory: rings
-                    .block::<[u64; 8]>(
-                        settings.suspended_handlers as usize * lanes as usize * lane_bytes(module.future_bytes) / 64,
-                    )
-                    .cast(),
-                peers: peers[w],
-                inlets: inlets[w],
-                open_ports: (&raw const open_ports.0).cast(),
-                cells: cells.lines(),
-                cell_parked: cells.parked_words(),
-                ask_limit: settings.ask_limit.as_nanos() as u64,
-                hooks: hooks(std::ptr::null()),
-                module,
-            })
-            .collect();
+                })
+                .collect();
+            let port = |index| PortSeat {
+                index: index as usize,
+                producers: (0..workers).map(|w| Producer::new(plan.port(w, index))).collect(),
+            };
+            (cells, seats, (0..plan.limits.ports).map(port).rev().collect())
+        };
         let deadlines = Deadlines::new(cells.total());
-        let shared = Arc::new(Self {
+        Arc::new(Self {
             module,
-            slots: Mutex::new(Slots { next: vec![0; n], ..Slots::default() }),
+            slots: Mutex::new(Slots { next: vec![0; workers as usize], ..Slots::default() }),
             settings,
             seats,
             cells,
@@ -228,18 +208,19 @@ impl Shared {
             ended: AtomicBool::new(false),
             states: Mutex::default(),
             ports: Mutex::new(ports),
-            open_ports,
             deadlines,
             engine: OnceLock::new(),
             epoch: Instant::now(),
-            blocks,
-        });
-        for (seat, mut memory) in shared.seats.iter().zip(memory) {
-            memory.hooks = hooks(Arc::as_ptr(&shared).cast());
-            // SAFETY: all memory was allocated above with the stated sizes and lives as long as `shared`.
-            unsafe { Worker::init(seat.worker, &memory) }
-        }
-        shared
+            plan,
+            staging: Mutex::new(()),
+            memory,
+        })
+    }
+
+    /// A bit for each port that was ever opened.
+    pub(crate) fn open_ports(&self) -> &AtomicU32 {
+        // SAFETY: a word of the shared area.
+        unsafe { &*self.plan.open_ports().cast() }
     }
 
     /// Lets a backend without threads of its own do some work. Whoever waits calls it.
@@ -307,7 +288,7 @@ impl Shared {
         // SYNC: sleep: the sleeper executes the barrier for both sides.
         barrier::light();
         let seat = &self.seats[worker as usize];
-        if seat.parked.0.load(Ordering::Relaxed) != 0 {
+        if seat.parked().load(Ordering::Relaxed) != 0 {
             self.unpark(worker);
         }
     }
@@ -316,10 +297,11 @@ impl Shared {
     pub(crate) fn unpark(&self, worker: u32) {
         let seat = &self.seats[worker as usize];
         // One of many senders pays for the system call.
-        if seat.parked.0.swap(0, Ordering::AcqRel) != 0
-            && let Some(thread) = seat.thread.get()
-        {
-            thread.unpark();
+        if seat.parked().swap(0, Ordering::AcqRel) != 0 {
+            match seat.thread.get() {
+                Some(thread) => thread.unpark(),
+                None => self.engine.get().iter().for_each(|engine| engine.rouse()),
+            }
         }
     }
 

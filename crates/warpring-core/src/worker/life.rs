@@ -153,7 +153,7 @@ impl Worker {
     /// A control message at the head of `ring`. `None`: it has to wait, because another one is being carried out. A probe never
     /// waits, and a stop does not wait for an `initialize` that may not end.
     #[cold]
-    pub(super) fn control(&mut self, ring: &mut Consumer, lines: Lines) -> Option<Step> {
+    pub(super) fn control<F: Fabric>(&mut self, ring: &mut Consumer, lines: Lines) -> Option<Step> {
         // SAFETY: `peek` acquired the lines.
         let header = unsafe { lines.header() };
         let at_once = match header.tag {
@@ -179,7 +179,7 @@ impl Worker {
             }
             CONTROL_PROBE => {
                 let report =
-                    Report { counters: self.counters, frames: self.frames_used, waiting: self.nodes.used + self.unread() };
+                    Report { counters: self.counters, frames: self.frames_used, waiting: self.nodes.used + self.unread::<F>() };
                 self.answer_control(&header, Outcome::failed(KernelError::Malformed), &report);
             }
             CONTROL_COPY => {
@@ -202,14 +202,13 @@ impl Worker {
         Some(Step::Again)
     }
 
-    /// Ports that hold a message which was not looked at yet.
-    fn unread(&mut self) -> u32 {
+    /// Rings of the host that hold a message which was not looked at yet.
+    pub(super) fn unread<F: Fabric>(&mut self) -> u32 {
         // SAFETY: `1 + MAX_PORTS` inlets (contract of `init`), and nothing else refers to the ports' rings now.
         unsafe {
-            let ports = (*self.open_ports).acquire::<System>();
-            (0..super::MAX_PORTS)
-                .filter(|port| ports & 1 << port != 0 && (*self.inlets.add(1 + port)).peek::<System>().is_some())
-                .count() as u32
+            let open = (*self.open_ports).acquire::<F::Host>();
+            let ports = (0..super::MAX_PORTS).filter(|port| open & 1 << port != 0);
+            ports.filter(|port| (*self.inlets.add(1 + port)).peek::<F::Host>().is_some()).count() as u32
         }
     }
 

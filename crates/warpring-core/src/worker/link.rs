@@ -12,7 +12,7 @@ use crate::scoped::{Scope, Word32};
 use crate::team::Fabric;
 
 /// After so many idle rounds a worker says that it has nothing to do.
-const IDLE_AFTER: u32 = 4;
+const IDLE_AFTER: u32 = 1;
 /// A worker says that it lives about so often, in nanoseconds.
 const REPORT_NS: u64 = 100_000;
 
@@ -102,8 +102,9 @@ impl Link {
     }
 
     pub(super) fn told_to_leave<S: Scope>(&self) -> bool {
+        // SYNC: sleep: what hosts sent before the word was set is seen after it.
         // SAFETY: the word lives as long as the worker (`new`).
-        !self.leave.is_null() && unsafe { (*self.leave).relaxed::<S>() } != 0
+        !self.leave.is_null() && unsafe { (*self.leave).acquire::<S>() } != 0
     }
 
     pub(super) fn has_letters(&self) -> bool {
@@ -191,9 +192,12 @@ impl Worker {
             return;
         }
         self.now = self.clock();
+        // A message that came before the host said that it sees the workers leave.
+        // SAFETY: there is a shared ring (contract of `init`).
+        let unread = self.unread::<F>() + u32::from(unsafe { (*self.inlets).holds::<F::Host>() });
         let none = |list: &List| list.is_empty();
         let mut quiet = none(&self.resumable) && none(&self.ready) && none(&self.flushing) && self.nodes.used == 0;
-        quiet &= !self.life.busy() && !self.copy.is_going_on();
+        quiet &= unread == 0 && !self.life.busy() && !self.copy.is_going_on();
         let mut next_wake = u64::MAX;
         for index in 0..self.frame_count {
             let frame = self.frame(index);

@@ -144,7 +144,7 @@ impl Worker {
         // SAFETY: `peek` acquired the lines.
         let header = unsafe { lines.packed() };
         if header.kind() == Kind::Control as u8 {
-            return self.control(ring, lines);
+            return self.control::<F>(ring, lines);
         }
         if let Some(batch) = ring.urgent_batch::<S>(SCAN) {
             // A message of high priority is among those that are there: put them all into mailboxes, where priority counts.
@@ -325,21 +325,22 @@ impl Worker {
         }
         // SYNC: sleep, as above.
         crate::scoped::light_barrier();
-        // SAFETY: the word outlives the worker.
-        let parked = unsafe { (*(*self.peers.add(worker as usize)).parked).relaxed::<F::Mesh>() } != 0;
-        self.wake_peer(worker, parked);
+        self.wake_peer::<F>(worker);
         true
     }
 
+    /// Wakes a worker that sleeps; on the device nobody does.
     #[inline(always)]
-    fn wake_peer(&self, worker: u32, parked: bool) {
+    fn wake_peer<F: Fabric>(&self, worker: u32) {
         #[cfg(not(target_arch = "nvptx64"))]
-        if parked {
-            // SAFETY: the hooks outlive the worker (contract of `init`).
-            unsafe { (self.hooks.wake_worker)(self.hooks.data, worker) }
+        // SAFETY: the word and the hooks outlive the worker (contract of `init`).
+        unsafe {
+            if !F::GRID && (*(*self.peers.add(worker as usize)).parked).relaxed::<F::Mesh>() != 0 {
+                (self.hooks.wake_worker)(self.hooks.data, worker)
+            }
         }
         #[cfg(target_arch = "nvptx64")]
-        let _ = (worker, parked);
+        let _ = worker;
     }
 
     /// Sends a message from a handler that runs in `frame`.
@@ -387,9 +388,7 @@ impl Worker {
             self.counters.sent += 1;
             // SYNC: sleep: the other worker executes the barrier for both before it sleeps.
             crate::scoped::light_barrier();
-            // SAFETY: the word outlives the worker.
-            let parked = unsafe { (*(*self.peers.add(worker as usize)).parked).relaxed::<F::Mesh>() } != 0;
-            self.wake_peer(worker, parked);
+            self.wake_peer::<F>(worker);
         }
         if ask {
             // SAFETY: the frame runs on this worker.

@@ -47,8 +47,8 @@ unsafe fn idle(data: *const (), worker: u32, rounds: u32, next_wake: u64) {
     let now = shared.epoch.elapsed().as_nanos() as u64;
     if rounds <= 256 {
         seat.idle_since.store(now, Ordering::Relaxed);
-        if seat.parked.0.load(Ordering::Relaxed) != 0 {
-            seat.parked.0.store(0, Ordering::Relaxed);
+        if seat.parked().load(Ordering::Relaxed) != 0 {
+            seat.parked().store(0, Ordering::Relaxed);
         }
     }
     let idle = now.saturating_sub(seat.idle_since.load(Ordering::Relaxed));
@@ -60,14 +60,14 @@ unsafe fn idle(data: *const (), worker: u32, rounds: u32, next_wake: u64) {
         }
         return;
     }
-    if seat.parked.0.swap(1, Ordering::AcqRel) == 0 {
+    if seat.parked().swap(1, Ordering::AcqRel) == 0 {
         // SYNC: sleep (pairs with the light barrier after each send).
         barrier::heavy();
         return;
     }
     let limit = Duration::from_nanos(next_wake.saturating_sub(now)).min(barrier::longest_sleep());
     thread::park_timeout(limit);
-    seat.parked.0.store(0, Ordering::Relaxed);
+    seat.parked().store(0, Ordering::Relaxed);
 }
 
 /// Starts the worker threads.

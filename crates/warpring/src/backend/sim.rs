@@ -5,15 +5,17 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, TryLockError};
+use std::time::Duration;
 
 use warpring_core::module::ModuleTable;
 
 use warpring_core::team::sim::{Machine, Progress, SimClock};
-use warpring_core::worker::Hooks;
+use warpring_core::worker::{Hooks, Launch};
 
 use super::Engine;
+use super::grid::{self, Device, Fault, Pulse, Watch};
 use crate::dead_letter::DeadLetters;
-use crate::error::ShutdownError;
+use crate::error::{BuildError, ShutdownError};
 use crate::runtime::Settings;
 use crate::shared::{PanicSite, Shared, hook_dead_letter, hook_wake_cell};
 
@@ -30,11 +32,17 @@ pub struct SimOptions {
     pub seed: u64,
     /// Whether writes to an actor's state outside `ctx.update` and `ctx.update_each` are looked for, at every collective.
     pub check_writes: bool,
+    /// The grid hibernates when nothing was to be done for so long, in virtual time. Default: never.
+    pub hibernate_after: Option<Duration>,
+    /// A launch of the grid runs at most for so long, in virtual time; then the next one goes on. Default: no limit.
+    pub residency: Option<Duration>,
+    /// A worker handles at most about so many messages in a launch; then the next one goes on. Default: no limit.
+    pub messages_per_launch: Option<u64>,
 }
 
 impl Default for SimOptions {
     fn default() -> Self {
-        Self { lanes: 32, seed: 0, check_writes: true }
+        Self { lanes: 32, seed: 0, check_writes: true, hibernate_after: None, residency: None, messages_per_launch: None }
     }
 }
 
@@ -51,6 +59,24 @@ impl SimOptions {
         self
     }
 
+    /// Hibernates after so much virtual time with nothing to do.
+    pub fn hibernate_after(mut self, idle: Duration) -> Self {
+        self.hibernate_after = Some(idle);
+        self
+    }
+
+    /// With launches of at most so much virtual time.
+    pub fn residency(mut self, time: Duration) -> Self {
+        self.residency = Some(time);
+        self
+    }
+
+    /// With launches in which a worker handles about so many messages.
+    pub fn messages_per_launch(mut self, messages: u64) -> Self {
+        self.messages_per_launch = Some(messages);
+        self
+    }
+
     /// Whether writes by lanes that may not are looked for.
     pub fn check_writes(mut self, check: bool) -> Self {
         self.check_writes = check;
@@ -62,9 +88,24 @@ impl SimOptions {
 pub(crate) struct SimEngine {
     machine: Mutex<Machine>,
     clock: SimClock,
+    watch: Watch,
+    /// How long nothing must be to do before the grid hibernates.
+    hibernate_after: Option<u64>,
     violations: Mutex<Vec<String>>,
     /// Violations seen so far by `violations`.
     seen: AtomicU64,
+}
+
+/// The machine as a device: a launch is at once, and runs when the machine is run.
+impl Device for Machine {
+    fn launch(&mut self, launch: &Launch, _only: Option<u32>) -> Result<(), Fault> {
+        Machine::launch(self, launch);
+        Ok(())
+    }
+
+    fn running(&mut self) -> Result<bool, Fault> {
+        Ok(!self.exited())
+    }
 }
 
 /// The clock of the machine that is being built: the workers' hook reads it through the `Shared` they are given.
@@ -99,8 +140,13 @@ unsafe fn idle(_: *const (), _: u32, _: u32, _: u64) {}
 unsafe fn wake_worker(_: *const (), _: u32) {}
 
 /// Builds the workers and the machine that runs them.
-pub(crate) fn start(module: &'static ModuleTable, settings: Settings, dead: DeadLetters, options: SimOptions) -> Arc<Shared> {
-    let shared = Shared::new(module, settings, dead, options.lanes, hooks);
+pub(crate) fn start(
+    module: &'static ModuleTable,
+    settings: Settings,
+    dead: DeadLetters,
+    options: SimOptions,
+) -> Result<Arc<Shared>, BuildError> {
+    let shared = Shared::on_heap(module, settings, dead, options.lanes, grid::LETTER_LINES, hooks)?;
     let clock = SimClock::default();
     let core_options = warpring_core::team::sim::SimOptions {
         lanes: options.lanes,
@@ -112,16 +158,31 @@ pub(crate) fn start(module: &'static ModuleTable, settings: Settings, dead: Dead
     let workers = shared.seats.iter().map(|seat| seat.worker).collect();
     // SAFETY: the workers were initialised for this module with these lanes; the engine, and with it the machine, is part of
     // `shared`, and is dropped before its memory (`stop`); the hooks return at once, and `now` reads this clock.
-    let machine = unsafe { Machine::new(module, workers, core_options) };
-    let engine = SimEngine { machine: Mutex::new(machine), clock, violations: Mutex::default(), seen: AtomicU64::new(0) };
+    let mut machine = unsafe { Machine::new(module, workers, core_options) };
+    let nanoseconds = |time: Duration| time.as_nanos().min(u128::from(u64::MAX)) as u64;
+    let hibernate_after = options.hibernate_after.map(nanoseconds);
+    let limits = grid::Limits {
+        hibernate_after,
+        residency: options.residency.map_or(u64::MAX, nanoseconds),
+        messages: options.messages_per_launch.unwrap_or(u64::MAX),
+    };
+    // SAFETY: the one watch of these workers.
+    let watch = unsafe { Watch::new(&shared, limits) };
+    watch.start(&shared, &mut machine).map_err(|fault| BuildError::Thread(fault.0))?;
+    let machine = Mutex::new(machine);
+    let engine = SimEngine { machine, clock, watch, hibernate_after, violations: Mutex::default(), seen: AtomicU64::new(0) };
     let once: &OnceLock<Engine> = &shared.engine;
     let _ = once.set(Engine::Sim(Box::new(engine)));
-    shared
+    Ok(shared)
 }
 
 impl SimEngine {
     pub(crate) fn now(&self) -> u64 {
         self.clock.now_ns()
+    }
+
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.watch
     }
 
     /// A turn of the machine, for a waiter who waits until `until` on the machine's clock: time does not jump beyond it.
@@ -132,36 +193,46 @@ impl SimEngine {
             Err(TryLockError::WouldBlock) => return,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
         };
-        if let Progress::Idle { next_wake_ns } = machine.run(TURN)
-            && next_wake_ns != u64::MAX
-            && next_wake_ns <= until
-        {
-            machine.advance_to(next_wake_ns);
-        }
+        self.turn(shared, &mut machine, until);
         self.collect(shared, &mut machine);
+    }
+
+    /// Lets the machine run for a while, and looks after the grid. False: there is nothing to do, and there will not be.
+    fn turn(&self, shared: &Shared, machine: &mut Machine, until: u64) -> bool {
+        let progress = machine.run(TURN);
+        // A simulated device has no faults of its own.
+        let pulse = self.watch.tend(shared, machine, self.clock.now_ns()).unwrap_or(Pulse::Ended);
+        let next = match (pulse, progress) {
+            (Pulse::Ended, _) => return false,
+            (Pulse::Asleep { until }, _) => until,
+            (Pulse::Running, Progress::Idle { next_wake_ns }) => {
+                let sleeps = self.hibernate_after.filter(|_| grid::idle_for(shared, u64::MAX) > 0);
+                next_wake_ns.min(sleeps.map_or(u64::MAX, |limit| self.clock.now_ns().saturating_add(limit)))
+            }
+            (Pulse::Running, _) => return true,
+        };
+        if next != u64::MAX && next <= until {
+            machine.advance_to(next);
+            return true;
+        }
+        false
     }
 
     /// Runs the machine until all workers have stopped.
     pub(crate) fn run_to_end(&self, shared: &Shared) -> Result<(), ShutdownError> {
         let mut machine = self.machine.lock().unwrap_or_else(|e| e.into_inner());
         let mut idle = 0;
-        loop {
-            match machine.run(TURN) {
-                Progress::Exited => break,
-                Progress::Busy => idle = 0,
-                Progress::Idle { next_wake_ns } if next_wake_ns != u64::MAX => machine.advance_to(next_wake_ns),
-                // `shutdown` hooks that wait for what will not come.
-                Progress::Idle { .. } => {
-                    idle += 1;
-                    if idle > 1000 {
-                        break;
-                    }
-                }
-            }
+        // `shutdown` hooks that wait for what will not come are idle for ever.
+        while idle < 1000 && !self.ended(&mut machine) {
+            idle = if self.turn(shared, &mut machine, u64::MAX) { 0 } else { idle + 1 };
         }
         self.collect(shared, &mut machine);
         let violations = std::mem::take(&mut *self.violations.lock().unwrap_or_else(|e| e.into_inner()));
         if violations.is_empty() { Ok(()) } else { Err(ShutdownError::Violations(violations)) }
+    }
+
+    fn ended(&self, machine: &mut Machine) -> bool {
+        machine.exited() && self.watch.has_ended()
     }
 
     /// Keeps what went wrong in the last turn, for whoever asks.

@@ -15,7 +15,7 @@ use super::{Sim, SimClock, SimWarp};
 use crate::frame::Waiting;
 use crate::module::ModuleTable;
 use crate::team::Team;
-use crate::worker::Worker;
+use crate::worker::{Launch, Worker};
 
 /// By how much the virtual clock moves when a lane is switched to: about what it costs, so that virtual time is near real time.
 const SWITCH_NS: u64 = 20;
@@ -54,7 +54,7 @@ pub enum Progress {
         /// In nanoseconds on the machine's clock.
         next_wake_ns: u64,
     },
-    /// All workers have stopped.
+    /// All workers have stopped, or left their loops until the next launch.
     Exited,
 }
 
@@ -147,7 +147,7 @@ impl Machine {
         for _ in 0..max_switches {
             let draw = self.shared.draw();
             let Some(worker) = self.choose(draw) else {
-                if self.live.iter().all(|&lanes| lanes == 0) {
+                if self.exited() {
                     return Progress::Exited;
                 }
                 let next_wake_ns = self.next_wake();
@@ -163,6 +163,21 @@ impl Machine {
             }
         }
         Progress::Busy
+    }
+
+    /// Lets workers that have left their loops enter them again, for this launch.
+    pub fn launch(&mut self, launch: &Launch) {
+        for worker in 0..self.warps.len() {
+            self.warps[worker].launch.set(Some(*launch));
+            if self.live[worker] == 0 {
+                self.rebuild(worker);
+            }
+        }
+    }
+
+    /// Whether all workers have left their loops.
+    pub fn exited(&self) -> bool {
+        self.live.iter().all(|&lanes| lanes == 0)
     }
 
     /// The virtual clock.
@@ -372,6 +387,13 @@ fn fiber(stack: LaneStack, module: &'static ModuleTable, lane: &LaneRecord) -> F
                     warp.fallen.set(None);
                     // SAFETY: all lanes are in this collective, so nobody runs the worker.
                     unsafe { (*worker).recover::<Sim>(line) };
+                });
+            }
+            if let Some(launch) = warp.launch.get() {
+                team.lead(|| {
+                    warp.launch.set(None);
+                    // SAFETY: as above.
+                    unsafe { (*worker).enter::<Sim>(&launch) };
                 });
             }
             // SAFETY: the worker is initialised for this module, and the lanes of this team, and nobody else, run it.

@@ -16,7 +16,7 @@ use super::violation::{Place, Violation, What};
 use crate::address::ActorId;
 use crate::frame::{NONE, Outcome};
 use crate::message::NEXT_WORDS;
-use crate::worker::Worker;
+use crate::worker::{Launch, Worker};
 
 /// Why a lane gave way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,6 +140,8 @@ pub(super) struct Warp {
     pub(super) violation: RefCell<Option<Violation>>,
     /// The line of the panic that the lanes, when they start, have to clean up after.
     pub(super) fallen: Cell<Option<u32>>,
+    /// The launch that its lanes have still to enter.
+    pub(super) launch: Cell<Option<Launch>>,
     /// Worker step and activity at the last idle round.
     last_idle: Cell<(u32, u64)>,
     /// The worker has nothing to do as long as the activity is this.
@@ -260,6 +262,7 @@ impl Warp {
             reply: UnsafeCell::new(Reply { outcome: None, rest: Vec::new() }),
             violation: RefCell::new(None),
             fallen: Cell::new(None),
+            launch: Cell::new(None),
             last_idle: Cell::new((0, u64::MAX)),
             quiet_at: Cell::new(u64::MAX),
         });
