@@ -49,6 +49,10 @@ impl<K: Exported> ActorRef<K> {
         self.id
     }
 
+    pub(crate) fn shared(&self) -> *const Shared {
+        Arc::as_ptr(&self.shared)
+    }
+
     /// The actor's address, to be sent to other actors.
     pub fn address(&self) -> Address<K> {
         Address::new(self.id)

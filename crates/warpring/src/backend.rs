@@ -12,6 +12,7 @@ pub use sim::SimOptions;
 use std::fmt;
 use std::time::Duration;
 
+use crate::runtime::Launches;
 use crate::shared::Shared;
 
 /// What runs the workers.
@@ -96,12 +97,11 @@ impl Engine {
         }
     }
 
-    /// How often the workers were launched, and how often they hibernated; on the CPU once and never.
-    pub(crate) fn launches(&self) -> (u64, u64) {
+    pub(crate) fn launches(&self) -> Launches {
         match self {
-            Self::Cpu => (1, 0),
+            Self::Cpu => Launches { count: 1, ..Launches::default() },
             #[cfg(feature = "sim")]
-            Self::Sim(sim) => sim.watch().counts(),
+            Self::Sim(sim) => sim.watch().launches(),
         }
     }
 

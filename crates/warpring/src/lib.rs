@@ -38,6 +38,8 @@ mod reply;
 mod runtime;
 #[cfg(not(target_arch = "nvptx64"))]
 mod shared;
+#[cfg(not(target_arch = "nvptx64"))]
+mod state;
 
 #[cfg(not(target_arch = "nvptx64"))]
 pub use {
@@ -48,7 +50,8 @@ pub use {
     pollster::block_on,
     port::{Port, Ticket},
     reply::Reply,
-    runtime::{LaunchOptions, Runtime, RuntimeBuilder, Stats},
+    runtime::{LaunchOptions, Launches, Runtime, RuntimeBuilder, Stats},
+    state::StateError,
     warpring_core::worker::{Counters, Report},
 };
 

@@ -253,10 +253,19 @@ pub struct Stats {
     pub state_bytes: u64,
     /// Messages without a reply that were not handled.
     pub dead_letters: u64,
-    /// How often the workers were launched: once on the CPU; a grid is launched again after it has hibernated.
-    pub launches: u64,
+}
+
+/// How often the workers of a runtime were launched. CPU workers are launched once; a grid again after each hibernation, and after
+/// each launch that ran for as long as it may.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Launches {
+    /// Launches of all workers.
+    pub count: u64,
     /// How often the grid hibernated.
     pub hibernations: u64,
+    /// It hibernates now.
+    pub asleep: bool,
 }
 
 impl Stats {
@@ -386,6 +395,10 @@ impl Runtime {
         Ok(Group::new(Arc::clone(&self.shared), GroupAddress::new(base, count, workers as u16, GENERATION)))
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     fn per_worker(&self) -> u32 {
         self.shared.settings.max_actors.div_ceil(self.workers())
     }
@@ -447,16 +460,18 @@ impl Runtime {
     /// [`LaunchError::Stopped`] once the runtime is stopping.
     pub async fn stats(&self) -> Result<Stats, LaunchError> {
         let workers = probe(&self.shared, Duration::MAX).await.map_err(|_| LaunchError::Stopped)?;
-        let (launches, hibernations) = self.shared.engine.get().map_or((0, 0), Engine::launches);
         let states = self.shared.states.lock().unwrap_or_else(|e| e.into_inner());
         Ok(Stats {
             workers,
             actors: self.shared.slots.lock().unwrap_or_else(|e| e.into_inner()).launched,
             state_bytes: states.iter().map(|block| block.bytes() as u64).sum(),
             dead_letters: self.shared.dead.count(),
-            launches,
-            hibernations,
         })
+    }
+
+    /// How often the workers were launched, and whether they run now. Asks nobody, so it wakes nobody.
+    pub fn launches(&self) -> Launches {
+        self.shared.engine.get().map_or_else(Launches::default, Engine::launches)
     }
 
     /// The rules of team code that handlers broke so far, with file, line and column; `shutdown` gives them too.
@@ -553,7 +568,7 @@ async fn adopted(mut launch: Pending) -> Result<(), LaunchError> {
 }
 
 /// Sends a control message, waiting while the ring is full.
-async fn control<A: RingMessage>(
+pub(crate) async fn control<A: RingMessage>(
     shared: &Arc<Shared>,
     worker: u32,
     tag: u16,
@@ -574,7 +589,7 @@ async fn control<A: RingMessage>(
     }
 }
 
-async fn yield_once() {
+pub(crate) async fn yield_once() {
     let mut yielded = false;
     std::future::poll_fn(|cx| {
         if std::mem::replace(&mut yielded, true) {

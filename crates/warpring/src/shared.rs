@@ -89,8 +89,8 @@ pub(crate) struct Shared {
     pub(crate) deadlines: Deadlines,
     pub(crate) epoch: Instant,
     pub(crate) plan: Plan,
-    /// Who may use the staging area of the plan.
-    pub(crate) staging: Mutex<()>,
+    /// Somebody uses the staging area of the plan.
+    pub(crate) staging: AtomicBool,
     #[allow(dead_code, reason = "owns what the rings and workers point to")]
     memory: Memory,
 }
@@ -212,7 +212,7 @@ impl Shared {
             engine: OnceLock::new(),
             epoch: Instant::now(),
             plan,
-            staging: Mutex::new(()),
+            staging: AtomicBool::new(false),
             memory,
         })
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use support::*;
 use warpring::prelude::*;
-use warpring::{DeadLetter, LaunchError, Refusal, block_on};
+use warpring::{DeadLetter, LaunchError, Refusal, StateError, block_on};
 
 fn launch<K: warpring::module::Exported>(runtime: &Runtime, kernel: K) -> ActorRef<K> {
     block_on(runtime.launch(kernel, LaunchOptions::default())).expect("launched")
@@ -109,6 +109,27 @@ fn a_runtime_that_is_dropped_runs_shutdown_too_and_refuses_what_waits(on: &Backe
     assert_eq!(tally.handled(), 0);
     assert_eq!(tally.shut.load(Ordering::SeqCst), 1);
     assert_eq!(tally.wrong(), 0);
+}
+
+fn states_are_read_and_written_between_two_messages(on: &Backend) {
+    let runtime = runtime(on);
+    for worker in [0, 1] {
+        let actor = launch_on(&runtime, worker, Counter { total: Resident::new(40), ..Counter::new(tally().0) });
+        assert_eq!(actor.ask(Add { n: 2 }).wait(), Ok(42));
+        let seen = block_on(runtime.read_state(&actor)).expect("read");
+        assert_eq!(seen.total.into_inner(), 42);
+        block_on(runtime.write_state(&actor, Counter { total: Resident::new(7), ..Counter::new(tally().0) })).expect("written");
+        assert_eq!(actor.ask(Get).wait(), Ok(7));
+        // Not while a message is half handled.
+        let nap = actor.ask(Nap { ns: 3_000_000, n: 1 }).send().expect("accepted");
+        assert_eq!(block_on(runtime.read_state(&actor)).expect("read").total.into_inner(), 8);
+        assert_eq!(nap.wait(), Ok(8));
+    }
+    let other = support::runtime(on);
+    let stranger = counter(&other);
+    assert_eq!(block_on(runtime.read_state(&stranger)).expect_err("of another runtime"), StateError::NoSuchActor(stranger.id()));
+    block_on(other.shutdown()).expect("clean");
+    block_on(runtime.shutdown()).expect("clean");
 }
 
 fn an_actor_takes_several_kinds_of_messages(on: &Backend) {
@@ -799,6 +820,7 @@ on_every_backend! {
     shutdown_runs_once_after_the_last_message_also_when_it_suspends
     a_runtime_that_is_dropped_runs_shutdown_too_and_refuses_what_waits
     an_actor_takes_several_kinds_of_messages
+    states_are_read_and_written_between_two_messages
     the_error_of_a_handler_is_a_reply
     a_stopped_runtime_gives_every_message_back
     a_full_mailbox_gives_the_message_back_and_names_actor_and_capacity

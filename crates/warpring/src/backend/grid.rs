@@ -23,6 +23,7 @@ use warpring_core::{ActorId, KernelError};
 
 use crate::barrier;
 use crate::dead_letter::DeadLetter;
+use crate::runtime::Launches;
 use crate::shared::{PanicSite, Shared};
 
 /// Lines of the ring in which a worker posts dead letters.
@@ -100,9 +101,12 @@ impl Watch {
         }
     }
 
-    /// How often the grid was launched, and how often it hibernated.
-    pub(crate) fn counts(&self) -> (u64, u64) {
-        (self.launches.load(Ordering::Relaxed), self.hibernations.load(Ordering::Relaxed))
+    pub(crate) fn launches(&self) -> Launches {
+        Launches {
+            count: self.launches.load(Ordering::Relaxed),
+            hibernations: self.hibernations.load(Ordering::Relaxed),
+            asleep: matches!(self.state().pulse, Pulse::Asleep { .. }),
+        }
     }
 
     /// All workers have stopped.
