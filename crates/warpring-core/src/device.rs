@@ -12,6 +12,8 @@
 
 use crate::module::Module;
 use crate::plan::Plan;
+use crate::post::FALLEN_LANES;
+use crate::scoped::System;
 use crate::worker::{Launch, lane_bytes};
 
 /// What a PTX module says about itself. The host reads it before anything is launched, and refuses what does not fit.
@@ -61,6 +63,34 @@ pub struct Grid {
 /// All workers run.
 pub const ALL: u32 = u32::MAX;
 
+/// Records that a lane of a worker's team fell.
+///
+/// # Safety
+/// The plan's areas live; the lane's record is the caller's alone, and so is, as far as it matters, the worker's last line.
+pub unsafe fn record_fall(plan: &Plan, worker: u32, lane: u32, file: &str, line: u32, text: &str) {
+    // SAFETY: contract.
+    unsafe {
+        let at = plan.worker(worker);
+        let actor = (*at).running().map(|actor| (actor.slot, actor.generation));
+        let record = &(*plan.post(worker)).lanes[lane as usize % FALLEN_LANES];
+        record.write::<System>(actor, file, line, text);
+        (*at).link.fallen_line = line;
+    }
+}
+
+/// Tells the host that a worker's team has fallen and runs nothing any more.
+///
+/// # Safety
+/// The plan's areas live, and only the worker's leader calls this.
+pub unsafe fn announce_fall(plan: &Plan, worker: u32) {
+    // SAFETY: contract.
+    unsafe {
+        let fallen = &(*plan.post(worker)).fallen;
+        // SYNC: fallen (release): the records of all lanes, which met before, and all that the worker did.
+        fallen.release::<System>(fallen.relaxed::<System>().wrapping_add(1));
+    }
+}
+
 #[cfg(target_arch = "nvptx64")]
 pub(crate) use entry::fell;
 #[cfg(target_arch = "nvptx64")]
@@ -74,8 +104,6 @@ mod entry {
 
     use super::{ALL, Grid};
     use crate::module::Module;
-    use crate::post::FALLEN_LANES;
-    use crate::scoped::System;
     use crate::team::Team;
     use crate::team::nv::{Cuda, NvTeam, NvWarp, clock_ns};
 
@@ -147,21 +175,14 @@ mod entry {
     /// What the panic handler of the kernel crate does: the lane records where it fell, meets the other lanes, and all of them end.
     pub fn panicked(info: &PanicInfo<'_>) -> ! {
         let team = NvTeam::current();
-        // SAFETY: `run` wrote it before anything could panic.
-        let grid = unsafe { RUNNING.0.get().read_volatile() };
-        if !grid.is_null() {
-            let (file, line) = info.location().map_or(("", 0), |at| (at.file(), at.line()));
-            let text = info.message().as_str().unwrap_or("");
-            // SAFETY: the launch lives while its blocks run. The record is this lane's (in a block of many warps, that of the lanes of
-            // one number, of which one is as good as another), and so is, in that sense, the line.
-            unsafe {
-                let index = _block_idx_x() as u32;
-                let plan = &(*grid).plan;
-                let worker = plan.worker(index);
-                let actor = (*worker).running().map(|actor| (actor.slot, actor.generation));
-                let record = &(*plan.post(index)).lanes[team.rank() as usize % FALLEN_LANES];
-                record.write::<System>(actor, file, line, text);
-                (*worker).link.fallen_line = line;
+        // SAFETY: `run` wrote it before anything could panic. The launch lives while its blocks run. The record is this lane's (in a
+        // block of many warps, that of the lanes of one number, of which one is as good as another).
+        unsafe {
+            let grid = RUNNING.0.get().read_volatile();
+            if !grid.is_null() {
+                let (file, line) = info.location().map_or(("", 0), |at| (at.file(), at.line()));
+                let text = info.message().as_str().unwrap_or("");
+                super::record_fall(&(*grid).plan, _block_idx_x() as u32, team.rank(), file, line, text);
             }
         }
         team.fall()
@@ -169,13 +190,11 @@ mod entry {
 
     /// All lanes of this block's team are here because one of them fell; the leader tells the host, and they end.
     pub(crate) fn fell(team: NvTeam) -> ! {
-        // SAFETY: as in `panicked`; only the leader writes the word.
+        // SAFETY: as in `panicked`.
         unsafe {
             let grid = RUNNING.0.get().read_volatile();
             if team.rank() == 0 && !grid.is_null() {
-                let fallen = &(*(*grid).plan.post(_block_idx_x() as u32)).fallen;
-                // SYNC: fallen (release): the records of all lanes, which met before, and all that the worker did.
-                fallen.release::<System>(fallen.relaxed::<System>().wrapping_add(1));
+                super::announce_fall(&(*grid).plan, _block_idx_x() as u32);
             }
         }
         crate::scoped::exit()

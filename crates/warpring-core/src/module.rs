@@ -180,6 +180,12 @@ pub struct ModuleTable {
     /// As for `run_cpu`; called once in each lane of a simulated warp.
     #[cfg(feature = "sim")]
     pub run_sim: unsafe fn(*mut Worker, crate::team::sim::SimWarp),
+    /// A launch of one worker of a grid whose blocks are threads.
+    ///
+    /// # Safety
+    /// As for `run_cpu`.
+    #[cfg(feature = "sim")]
+    pub run_thread_grid: unsafe fn(*mut Worker, &crate::worker::Launch),
 }
 
 impl KindTable {
@@ -217,6 +223,8 @@ impl ModuleTable {
             run_cpu: run_cpu::<M>,
             #[cfg(feature = "sim")]
             run_sim: crate::run::run::<M, crate::team::sim::Sim>,
+            #[cfg(feature = "sim")]
+            run_thread_grid: run_thread_grid::<M>,
         }
     }
 }
@@ -227,6 +235,17 @@ impl ModuleTable {
 unsafe fn run_cpu<M: Module>(worker: *mut Worker) {
     // SAFETY: contract.
     unsafe { crate::run::run::<M, crate::team::Cpu>(worker, crate::team::Solo) }
+}
+
+/// # Safety
+/// As for [`ModuleTable::run_thread_grid`].
+#[cfg(feature = "sim")]
+unsafe fn run_thread_grid<M: Module>(worker: *mut Worker, launch: &crate::worker::Launch) {
+    // SAFETY: contract.
+    unsafe {
+        (*worker).enter::<crate::team::ThreadGrid>(launch);
+        crate::run::run::<M, crate::team::ThreadGrid>(worker, crate::team::Solo)
+    }
 }
 
 /// Hash over the framework's own layouts and the given parts. For `export!`.

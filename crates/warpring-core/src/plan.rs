@@ -6,11 +6,12 @@
 //!
 //! ```text
 //! device: workers | peers | inlets | rings between workers | actors | mailbox nodes | frames | frame lines | lanes
-//! shared: leave word | open ports | parked words | reply cells | parked cells | ingress rings | port rings | letters | posts | closed | staging
+//! shared: leave word | open ports | parked words | reply cells | parked cells | ingress rings | port rings | letters | posts | closed | staging | grids
 //! ```
 
 use core::ptr;
 
+use crate::device::Grid;
 use crate::frame::Frame;
 use crate::layout::round_up;
 use crate::mailbox::Actor;
@@ -68,6 +69,8 @@ pub struct Plan {
     pub shared: u64,
 }
 
+/// Launches whose [`Grid`] is kept.
+pub const GRIDS: u32 = 64;
 const LINE: u64 = size_of::<Line>() as u64;
 /// What may be written by one side and polled by the other is alone on so many bytes.
 const APART: u64 = 128;
@@ -108,6 +111,7 @@ enum Area {
     Posts,
     Closed,
     Staging,
+    Grids,
     End,
 }
 
@@ -151,6 +155,7 @@ impl Plan {
             w * Self::POST,
             w * size_of::<u32>() as u64,
             u64::from(l.staging),
+            GRIDS as u64 * size_of::<Grid>() as u64,
         ];
         sizes[..section as usize].iter().map(|bytes| apart(*bytes)).sum()
     }
@@ -230,6 +235,11 @@ impl Plan {
     /// Memory through which the host reads and writes states.
     pub fn staging(&self) -> *mut u8 {
         pointer(self.shared + self.in_shared(Area::Staging))
+    }
+
+    /// What a launch is given, by the launch's place among [`GRIDS`].
+    pub fn grid(&self, index: u32) -> *mut Grid {
+        pointer(self.shared + self.in_shared(Area::Grids) + u64::from(index % GRIDS) * size_of::<Grid>() as u64)
     }
 
     /// The rings for requests and for replies from one worker to another, which is not the same.

@@ -154,6 +154,19 @@ impl Fabric for Cpu {
     type Host = System;
 }
 
+/// CPU threads that behave as the workers of a grid do: they look, post and leave like the device's. For tests of the host's side.
+#[cfg(feature = "sim")]
+pub struct ThreadGrid;
+#[cfg(feature = "sim")]
+impl Fabric for ThreadGrid {
+    type Team = Solo;
+    type Mesh = Device;
+    type Host = System;
+    const GRID: bool = true;
+    const LISTEN_ROUNDS: u32 = 64;
+    const IDLE_ROUNDS: u32 = 1;
+}
+
 /// Which team runs a context: `RingContext` has no type parameter, so on the host it asks here. On the device there is one
 /// kind of team and nothing to ask.
 #[derive(Clone, Copy)]

@@ -2,10 +2,14 @@
 //! scheduler are core's.
 
 pub(crate) mod cpu;
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
 #[cfg(any(feature = "sim", feature = "cuda"))]
 pub(crate) mod grid;
 #[cfg(feature = "sim")]
 pub(crate) mod sim;
+#[cfg(feature = "cuda")]
+pub use cuda::{CudaError, CudaOptions, DeviceInfo, devices};
 #[cfg(feature = "sim")]
 pub use sim::SimOptions;
 
@@ -19,11 +23,15 @@ use crate::shared::Shared;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Backend {
-    /// The best that this build and this machine have. Today that is the CPU: this build holds no GPU backend.
+    /// A GPU where there is one and the module was compiled for it, else CPU threads; [`Runtime::why_not_gpu`](crate::Runtime::why_not_gpu)
+    /// says why it is not a GPU.
     #[default]
     Auto,
     /// CPU threads.
     Cpu,
+    /// One persistent kernel on an NVIDIA GPU. Needs feature `cuda`, which is on by default, and the driver.
+    #[cfg(feature = "cuda")]
+    Cuda(cuda::CudaOptions),
     /// The warp simulator: every lane runs and is checked; one thread, repeatable. Needs feature `sim`.
     #[cfg(feature = "sim")]
     Sim(sim::SimOptions),
@@ -34,6 +42,8 @@ impl fmt::Display for Backend {
         f.write_str(match self {
             Self::Auto => "auto",
             Self::Cpu => "cpu",
+            #[cfg(feature = "cuda")]
+            Self::Cuda(_) => "cuda",
             #[cfg(feature = "sim")]
             Self::Sim(_) => "sim",
         })
@@ -64,6 +74,8 @@ impl Default for IdlePolicy {
 /// The running side of a backend.
 pub(crate) enum Engine {
     Cpu,
+    #[cfg(feature = "cuda")]
+    Cuda(Box<cuda::CudaEngine>),
     #[cfg(feature = "sim")]
     Sim(Box<sim::SimEngine>),
 }
@@ -75,6 +87,8 @@ impl Engine {
         let _ = (shared, until);
         match self {
             Self::Cpu => {}
+            #[cfg(feature = "cuda")]
+            Self::Cuda(_) => {}
             #[cfg(feature = "sim")]
             Self::Sim(sim) => sim.pump(shared, until),
         }
@@ -83,6 +97,8 @@ impl Engine {
     pub(crate) fn now(&self, shared: &Shared) -> u64 {
         match self {
             Self::Cpu => shared.epoch.elapsed().as_nanos() as u64,
+            #[cfg(feature = "cuda")]
+            Self::Cuda(cuda) => cuda.now(shared),
             #[cfg(feature = "sim")]
             Self::Sim(sim) => sim.now(),
         }
@@ -92,6 +108,8 @@ impl Engine {
     pub(crate) fn rouse(&self) {
         match self {
             Self::Cpu => {}
+            #[cfg(feature = "cuda")]
+            Self::Cuda(cuda) => cuda.rouse(),
             #[cfg(feature = "sim")]
             Self::Sim(sim) => sim.watch().rouse(),
         }
@@ -100,19 +118,60 @@ impl Engine {
     pub(crate) fn launches(&self) -> Launches {
         match self {
             Self::Cpu => Launches { count: 1, ..Launches::default() },
+            #[cfg(feature = "cuda")]
+            Self::Cuda(cuda) => cuda.watch().launches(),
             #[cfg(feature = "sim")]
             Self::Sim(sim) => sim.watch().launches(),
         }
     }
 
-    /// Whether a waiting host thread can sleep until a worker wakes it.
+    /// Whether a waiting host thread can sleep until it is woken; else it has to run the workers itself.
     pub(crate) fn wakes(&self) -> bool {
-        matches!(self, Self::Cpu)
+        match self {
+            Self::Cpu => true,
+            #[cfg(feature = "cuda")]
+            Self::Cuda(_) => true,
+            #[cfg(feature = "sim")]
+            Self::Sim(_) => false,
+        }
+    }
+
+    /// Somebody is about to sleep until the reply in this cell is there. A CPU worker sees that by itself.
+    #[inline]
+    pub(crate) fn await_cell(&self, cell: u32) {
+        let _ = cell;
+        match self {
+            #[cfg(feature = "cuda")]
+            Self::Cuda(cuda) => cuda.await_cell(cell),
+            _ => {}
+        }
+    }
+
+    /// Nobody waits for it any more.
+    #[inline]
+    pub(crate) fn forget_cell(&self, cell: u32) {
+        let _ = cell;
+        match self {
+            #[cfg(feature = "cuda")]
+            Self::Cuda(cuda) => cuda.forget_cell(cell),
+            _ => {}
+        }
+    }
+
+    /// Why the device was lost, if it was.
+    pub(crate) fn fault(&self) -> Option<&str> {
+        match self {
+            #[cfg(feature = "cuda")]
+            Self::Cuda(cuda) => cuda.fault(),
+            _ => None,
+        }
     }
 
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Cpu => "cpu",
+            #[cfg(feature = "cuda")]
+            Self::Cuda(_) => "cuda",
             #[cfg(feature = "sim")]
             Self::Sim(_) => "sim",
         }

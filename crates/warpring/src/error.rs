@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use warpring_core::{ActorId, KernelError};
 
+#[cfg(feature = "cuda")]
+use crate::backend::CudaError;
+
 /// Why [`RuntimeBuilder::build`](crate::RuntimeBuilder::build) failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -34,6 +37,16 @@ pub enum BuildError {
     },
     /// A worker thread could not be started.
     Thread(String),
+    /// The GPU cannot be used.
+    #[cfg(feature = "cuda")]
+    Cuda(CudaError),
+}
+
+#[cfg(feature = "cuda")]
+impl From<CudaError> for BuildError {
+    fn from(error: CudaError) -> Self {
+        Self::Cuda(error)
+    }
 }
 
 impl fmt::Display for BuildError {
@@ -47,6 +60,8 @@ impl fmt::Display for BuildError {
                 "there are no {bytes} bytes for this runtime: lower `workers`, `ring_lines`, `max_actors`, `waiting_messages` or `suspended_handlers`"
             ),
             Self::Thread(why) => write!(f, "a worker thread could not be started: {why}"),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(error) => error.fmt(f),
         }
     }
 }
@@ -93,6 +108,18 @@ pub enum LaunchError {
         /// What it takes.
         allowed: &'static str,
     },
+    /// No room on the device for the actors' values.
+    StateFull {
+        /// Their bytes.
+        wanted: u64,
+        /// Bytes that are left.
+        left: u64,
+    },
+    /// The device failed.
+    BackendLost {
+        /// What the driver said.
+        message: String,
+    },
     /// `initialize` of an actor failed; that actor refuses messages.
     Initialize(KernelError),
     /// The runtime is stopping or has stopped.
@@ -114,6 +141,10 @@ impl fmt::Display for LaunchError {
             }
             Self::NoSuchWorker { worker, workers } => write!(f, "there is no worker {worker}: this runtime has {workers}"),
             Self::Option { name, allowed } => write!(f, "launch option `{name}` takes {allowed}"),
+            Self::StateFull { wanted, left } => {
+                write!(f, "{wanted} bytes of actors, but {left} are left on the device: raise it with `CudaOptions::state_bytes`")
+            }
+            Self::BackendLost { message } => write!(f, "the device has failed: {message}"),
             Self::Initialize(error) => write!(f, "`initialize` failed: {error}"),
             Self::Stopped => f.write_str("the runtime is stopping or has stopped"),
         }
@@ -129,6 +160,8 @@ pub enum Refusal {
     ActorStopped(ActorId),
     /// The runtime is stopping or has stopped.
     RuntimeStopped,
+    /// The device has failed, and all that ran on it is lost.
+    BackendLost,
     /// The actor's mailbox is full.
     MailboxFull {
         /// The actor.
@@ -161,6 +194,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ActorStopped(actor) => write!(f, "actor {actor} is not running"),
+            Self::BackendLost => f.write_str("the device has failed, and all that ran on it is lost"),
             Self::RuntimeStopped => f.write_str("the runtime is stopping or has stopped"),
             Self::MailboxFull { actor, capacity } => write!(
                 f,
@@ -210,6 +244,11 @@ pub enum AskError<M> {
         /// How long the ask waited.
         waited: Duration,
     },
+    /// The device failed before the reply came: nobody knows how far the message got.
+    BackendLost {
+        /// What the driver said.
+        message: String,
+    },
     /// The runtime ended while the handler was suspended; its work may be half done.
     Interrupted {
         /// The actor.
@@ -226,6 +265,7 @@ impl<M> fmt::Display for AskError<M> {
             Self::Deadline { actor, waited } => {
                 write!(f, "actor {actor} did not reply within {waited:?}; the message may or may not be handled")
             }
+            Self::BackendLost { message } => write!(f, "the device has failed: {message}"),
             Self::Interrupted { actor } => write!(f, "the runtime ended while actor {actor} was handling the message"),
         }
     }
@@ -309,6 +349,11 @@ pub enum ShutdownError {
         /// What the panic said.
         message: String,
     },
+    /// The device failed, or a handler on it does not return.
+    BackendLost {
+        /// What the driver said, or what was waited for.
+        message: String,
+    },
     /// The simulator found faults in handlers.
     Violations(Vec<String>),
 }
@@ -321,6 +366,7 @@ impl fmt::Display for ShutdownError {
                 "{handlers} handlers and {waiting} waiting messages were left after {limit:?}: raise `RuntimeBuilder::drain_limit`"
             ),
             Self::WorkerLost { message } => write!(f, "a worker was lost to a bug in Warpring: {message}"),
+            Self::BackendLost { message } => write!(f, "the device has failed: {message}"),
             Self::Violations(list) => {
                 write!(f, "the simulator found {} faults:", list.len())?;
                 list.iter().try_for_each(|line| write!(f, "\n  {line}"))

@@ -57,6 +57,8 @@ pub use {
 
 #[cfg(all(feature = "sim", not(target_arch = "nvptx64")))]
 pub use backend::SimOptions;
+#[cfg(all(feature = "cuda", not(target_arch = "nvptx64")))]
+pub use backend::{CudaError, CudaOptions, DeviceInfo, devices};
 
 /// What a kernel's source needs: `use warpring::prelude::*;`.
 pub mod prelude {

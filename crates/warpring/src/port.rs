@@ -71,7 +71,7 @@ impl Port {
         let seat = shared.ports.lock().unwrap_or_else(|e| e.into_inner()).pop();
         let Some(seat) = seat else {
             free.into_iter().for_each(|cell| shared.cells.give(cell));
-            return Err(PortError::NoneFree { limit: warpring_core::worker::MAX_PORTS });
+            return Err(PortError::NoneFree { limit: shared.plan.limits.ports as usize });
         };
         // SYNC: port (release): the port's rings are in place since the runtime was built.
         shared.open_ports().fetch_or(1 << seat.index, Ordering::AcqRel);
@@ -86,7 +86,7 @@ impl Port {
         let producer = self.seat.as_mut().and_then(|seat| seat.producers.get_mut(worker as usize));
         let Some(producer) = producer else { return Err(Refusal::ActorStopped(to)) };
         if self.shared.closing.load(Ordering::Relaxed) {
-            return Err(Refusal::RuntimeStopped);
+            return Err(self.shared.stopped());
         }
         if !producer.push::<System>(header, parcel) {
             return Err(Refusal::RingFull { worker });

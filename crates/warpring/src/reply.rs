@@ -34,6 +34,17 @@ pub(crate) enum NoReply {
     Deadline(Duration),
     /// The runtime has ended, and nobody took the message.
     Ended,
+    /// The device has failed.
+    Lost(String),
+}
+
+/// The runtime has ended and the reply is not there.
+#[cold]
+fn ended(shared: &Shared) -> NoReply {
+    match shared.engine.get().and_then(|engine| engine.fault()) {
+        Some(fault) => NoReply::Lost(fault.to_owned()),
+        None => NoReply::Ended,
+    }
 }
 
 /// Waits for the reply in a cell that the caller holds.
@@ -69,7 +80,7 @@ fn wait_long(shared: &Shared, held: Held, limit: Duration) -> Result<Lines, NoRe
         }
         if shared.ended.load(Ordering::Acquire) {
             // Everything that was accepted has been answered before `ended` was set.
-            return shared.cells.reply(held).ok_or(NoReply::Ended);
+            return shared.cells.reply(held).ok_or_else(|| ended(shared));
         }
         if waited < YIELD_AFTER {
             continue;
@@ -81,12 +92,14 @@ fn wait_long(shared: &Shared, held: Held, limit: Duration) -> Result<Lines, NoRe
         let waker = shared.cells.waker(held.cell);
         OWN_WAKER.with(|own| waker.register(own.get_or_init(|| Waker::from(Arc::new(ThreadWaker(thread::current()))))));
         shared.cells.park(held.cell, true);
+        shared.engine.get().iter().for_each(|engine| engine.await_cell(held.cell));
         // SYNC: sleep (pairs with the light barrier after the worker's reply).
         barrier::heavy();
         if shared.cells.reply(held).is_none() {
             thread::park_timeout((limit - waited).min(barrier::longest_sleep()));
         }
         shared.cells.park(held.cell, false);
+        shared.engine.get().iter().for_each(|engine| engine.forget_cell(held.cell));
         waker.take();
     }
 }
@@ -193,6 +206,7 @@ impl NoReply {
     pub(crate) fn into_error<M>(self, actor: ActorId, message: M) -> AskError<M> {
         match self {
             Self::Deadline(waited) => AskError::Deadline { actor, waited },
+            Self::Lost(message) => AskError::BackendLost { message },
             Self::Ended => AskError::NotHandled { reason: crate::error::Refusal::RuntimeStopped, message },
         }
     }
@@ -230,6 +244,7 @@ impl Pending {
             self.shared.awaited.fetch_sub(1, Ordering::Relaxed);
             if self.sent.is_some() {
                 self.shared.deadlines.clear(held.cell);
+                self.shared.engine.get().iter().for_each(|engine| engine.forget_cell(held.cell));
                 // Or the cell keeps the task alive until its next use.
                 self.shared.cells.waker(held.cell).take();
             }
@@ -266,6 +281,7 @@ impl Pending {
             let due = now.saturating_add(nanoseconds(self.limit));
             self.shared.deadlines.set(held.cell, due, &self.shared);
         }
+        self.shared.engine.get().iter().for_each(|engine| engine.await_cell(held.cell));
         let (sent, from) = self.sent.unwrap_or_default();
         self.shared.pump_until(from.saturating_add(nanoseconds(self.limit)));
         if let Some(lines) = self.shared.cells.reply(held) {
@@ -281,7 +297,7 @@ impl Pending {
             return Poll::Ready(Err(NoReply::Deadline(waited)));
         }
         if self.shared.ended.load(Ordering::Acquire) {
-            return Poll::Ready(self.shared.cells.reply(held).ok_or(NoReply::Ended));
+            return Poll::Ready(self.shared.cells.reply(held).ok_or_else(|| ended(&self.shared)));
         }
         if !wakes {
             cx.waker().wake_by_ref();
@@ -296,6 +312,7 @@ impl Drop for Pending {
             self.shared.awaited.fetch_sub(1, Ordering::Relaxed);
             if self.sent.is_some() {
                 self.shared.deadlines.clear(held.cell);
+                self.shared.engine.get().iter().for_each(|engine| engine.forget_cell(held.cell));
             }
             self.shared.cells.abandon(held);
         }

@@ -14,6 +14,8 @@ use warpring_core::{ActorId, GroupAddress, KernelError, RingMessage};
 
 use crate::actor_ref::{ActorRef, Group};
 use crate::backend::{Backend, Engine, IdlePolicy, cpu};
+#[cfg(feature = "cuda")]
+use crate::backend::{CudaError, CudaOptions, cuda};
 use crate::dead_letter::{DeadLetter, DeadLetterHook, DeadLetters};
 use crate::error::{BuildError, LaunchError, PortError, Refusal, ShutdownError};
 use crate::memory::Block;
@@ -36,6 +38,31 @@ pub(crate) struct Settings {
     pub(crate) outstanding_asks: u32,
     pub(crate) ask_limit: Duration,
     pub(crate) drain_limit: Duration,
+    pub(crate) given: Given,
+}
+
+/// Settings that were not left to the backend.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Given {
+    ring_lines: bool,
+    waiting_messages: bool,
+    suspended_handlers: bool,
+}
+
+#[cfg(feature = "cuda")]
+impl Settings {
+    /// A grid has many workers, and all that they might need is there from the start.
+    pub(crate) fn resolve_for_grid(&mut self) {
+        if !self.given.ring_lines {
+            self.ring_lines = 256;
+        }
+        if !self.given.waiting_messages {
+            self.waiting_messages = 4096;
+        }
+        if !self.given.suspended_handlers {
+            self.suspended_handlers = 128;
+        }
+    }
 }
 
 /// Sets up a [`Runtime`].
@@ -46,6 +73,8 @@ pub struct RuntimeBuilder {
     workers: Option<u32>,
     settings: Settings,
     dead_letters: Option<DeadLetterHook>,
+    #[cfg(feature = "cuda")]
+    ptx: Option<std::borrow::Cow<'static, str>>,
 }
 
 impl fmt::Debug for RuntimeBuilder {
@@ -72,7 +101,10 @@ impl RuntimeBuilder {
                 outstanding_asks: 4096,
                 ask_limit: Duration::from_secs(5),
                 drain_limit: Duration::from_secs(10),
+                given: Given::default(),
             },
+            #[cfg(feature = "cuda")]
+            ptx: None,
             dead_letters: None,
         }
     }
@@ -89,7 +121,14 @@ impl RuntimeBuilder {
         self
     }
 
-    /// How many workers. Default on the CPU: one per core, one core left for the host.
+    /// The PTX module that was made from the module's crate, instead of what its `export!` names.
+    #[cfg(feature = "cuda")]
+    pub fn ptx(mut self, text: impl Into<std::borrow::Cow<'static, str>>) -> Self {
+        self.ptx = Some(text.into());
+        self
+    }
+
+    /// How many workers. Default on the CPU: one per core, one core left for the host; on a GPU: one per multiprocessor.
     pub fn workers(mut self, workers: u32) -> Self {
         self.workers = Some(workers);
         self
@@ -113,22 +152,25 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Lines of 64 bytes of each ring; a power of two. Default: 4,096; a stream from the host is slower
+    /// Lines of 64 bytes of each ring; a power of two. Default: 4,096, on a GPU 256; a stream from the host is slower
     /// through shorter rings. Two workers share four rings; memory that is not used costs nothing.
     pub fn ring_lines(mut self, lines: u32) -> Self {
         self.settings.ring_lines = lines;
+        self.settings.given.ring_lines = true;
         self
     }
 
-    /// Messages that may wait in the mailboxes of a worker's actors together. Default: 65,536.
+    /// Messages that may wait in the mailboxes of a worker's actors together. Default: 65,536, on a GPU 4,096.
     pub fn waiting_messages(mut self, messages: u32) -> Self {
         self.settings.waiting_messages = messages;
+        self.settings.given.waiting_messages = true;
         self
     }
 
-    /// Handlers that may be suspended on a worker at a time. Default: 1,024.
+    /// Handlers that may be suspended on a worker at a time. Default: 1,024, on a GPU 128.
     pub fn suspended_handlers(mut self, handlers: u32) -> Self {
         self.settings.suspended_handlers = handlers;
+        self.settings.given.suspended_handlers = true;
         self
     }
 
@@ -164,25 +206,52 @@ impl RuntimeBuilder {
     pub fn build(mut self) -> Result<Runtime, BuildError> {
         let module = self.module.ok_or(BuildError::NoModule)?;
         let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
+        #[cfg(feature = "cuda")]
+        let mut why_not_gpu = None;
+        #[cfg(feature = "cuda")]
+        {
+            let auto = matches!(self.backend, Backend::Auto);
+            let options = match &self.backend {
+                Backend::Auto => Some(CudaOptions::default()),
+                Backend::Cuda(options) => Some(options.clone()),
+                _ => None,
+            };
+            if let Some(options) = options {
+                match cuda::open(module, self.ptx.as_deref(), &options) {
+                    Ok(gpu) => {
+                        let dead = DeadLetters::new(self.dead_letters.take());
+                        let (shared, thread) = cuda::start(gpu, module, self.settings, self.workers, dead, &options)?;
+                        return Ok(Runtime::new(shared, vec![thread]));
+                    }
+                    Err(error) if auto && error.is_absence() => why_not_gpu = Some(error),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
         self.settings.workers = self.workers.unwrap_or_else(|| cores.saturating_sub(1).clamp(1, MAX_WORKERS));
         self.settings.crowded = self.settings.workers > cores;
-        check(&self.settings)?;
+        check(&self.settings, MAX_WORKERS, "1 to 256")?;
         let dead = DeadLetters::new(self.dead_letters.take());
         match self.backend {
-            Backend::Auto | Backend::Cpu => {
-                let shared = Shared::on_heap(module, self.settings, dead, 1, 0, cpu::hooks)?;
-                let _ = shared.engine.set(Engine::Cpu);
-                let threads = cpu::start(&shared)?;
-                Ok(Runtime { shared, threads: Mutex::new(threads), down: false })
-            }
             #[cfg(feature = "sim")]
             Backend::Sim(options) => {
                 if !options.lanes.is_power_of_two() || options.lanes > 32 {
                     let given = options.lanes.into();
                     return Err(BuildError::Setting { name: "lanes", given, allowed: "1, 2, 4, 8, 16 or 32" });
                 }
-                let shared = crate::backend::sim::start(module, self.settings, dead, options)?;
-                Ok(Runtime { shared, threads: Mutex::new(Vec::new()), down: false })
+                Ok(Runtime::new(crate::backend::sim::start(module, self.settings, dead, options)?, Vec::new()))
+            }
+            _ => {
+                let shared = Shared::on_heap(module, self.settings, dead, 1, 0, cpu::hooks)?;
+                let _ = shared.engine.set(Engine::Cpu);
+                let threads = cpu::start(&shared)?;
+                #[cfg_attr(not(feature = "cuda"), allow(unused_mut))]
+                let mut runtime = Runtime::new(shared, threads);
+                #[cfg(feature = "cuda")]
+                {
+                    runtime.why_not_gpu = why_not_gpu;
+                }
+                Ok(runtime)
             }
         }
     }
@@ -191,11 +260,11 @@ impl RuntimeBuilder {
 /// Most workers of a host backend.
 const MAX_WORKERS: u32 = 256;
 
-fn check(s: &Settings) -> Result<(), BuildError> {
+pub(crate) fn check(s: &Settings, most_workers: u32, allowed_workers: &'static str) -> Result<(), BuildError> {
     let range = |name, given: u64, least: u64, most: u64, allowed| {
         if given < least || given > most { Err(BuildError::Setting { name, given, allowed }) } else { Ok(()) }
     };
-    range("workers", s.workers.into(), 1, MAX_WORKERS.into(), "1 to 256")?;
+    range("workers", s.workers.into(), 1, most_workers.into(), allowed_workers)?;
     range("max_actors", s.max_actors.into(), 1, 1 << 28, "1 to 268,435,456")?;
     range("ring_lines", s.ring_lines.into(), 16, 1 << 20, "a power of two, 16 to 1,048,576")?;
     if !s.ring_lines.is_power_of_two() {
@@ -251,6 +320,8 @@ pub struct Stats {
     pub actors: u64,
     /// Bytes of actors' values, which is their resident state.
     pub state_bytes: u64,
+    /// Bytes that the driver has copied to and from the device: the values of launched actors. Messages and states are not copied.
+    pub copied_bytes: u64,
     /// Messages without a reply that were not handled.
     pub dead_letters: u64,
 }
@@ -285,6 +356,8 @@ pub struct Runtime {
     shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     down: bool,
+    #[cfg(feature = "cuda")]
+    why_not_gpu: Option<CudaError>,
 }
 
 impl fmt::Debug for Runtime {
@@ -299,7 +372,33 @@ impl Runtime {
         RuntimeBuilder::new()
     }
 
-    /// The backend that runs, by name: `cpu` or `sim`.
+    fn new(shared: Arc<Shared>, threads: Vec<JoinHandle<()>>) -> Self {
+        Self {
+            shared,
+            threads: Mutex::new(threads),
+            down: false,
+            #[cfg(feature = "cuda")]
+            why_not_gpu: None,
+        }
+    }
+
+    /// Why [`Backend::Auto`] chose CPU threads; `None` if it did not, or nobody asked it.
+    #[cfg(feature = "cuda")]
+    pub fn why_not_gpu(&self) -> Option<&CudaError> {
+        self.why_not_gpu.as_ref()
+    }
+
+    /// What the workers run on, as it calls itself: the device's name, for a GPU.
+    pub fn device(&self) -> String {
+        match self.shared.engine.get() {
+            #[cfg(feature = "cuda")]
+            Some(Engine::Cuda(cuda)) => cuda.device_name(),
+            Some(engine) => engine.name().to_owned(),
+            None => "none".to_owned(),
+        }
+    }
+
+    /// The backend that runs, by name: `cpu`, `cuda` or `sim`.
     pub fn backend(&self) -> &'static str {
         self.shared.engine.get().map_or("none", Engine::name)
     }
@@ -408,7 +507,7 @@ impl Runtime {
         if !std::ptr::eq(kernel, runtime) {
             return Err(LaunchError::WrongModule { kernel: kernel.name, runtime: runtime.name });
         }
-        if K::METADATA.requires_gpu_native {
+        if K::METADATA.requires_gpu_native && self.backend() != "cuda" {
             return Err(LaunchError::NeedsGpu { kernel: K::METADATA.id, backend: self.backend() });
         }
         if let Some(worker) = options.worker
@@ -431,17 +530,27 @@ impl Runtime {
         values: Values,
         options: &LaunchOptions,
     ) -> Result<Pending, LaunchError> {
+        let state = match self.shared.engine.get() {
+            #[cfg(feature = "cuda")]
+            Some(Engine::Cuda(cuda)) => cuda.place(values.bytes(count)).map_err(|error| match error {
+                cuda::PlaceError::Full { wanted, left } => LaunchError::StateFull { wanted, left },
+                cuda::PlaceError::Lost(message) => LaunchError::BackendLost { message },
+            })?,
+            _ => values.block.address(),
+        };
         let adopt = Adopt {
             slot,
             count,
-            state: values.block.ptr::<u8>() as usize as u64,
+            state,
             stride: values.stride as u32,
             kind: K::KIND,
             capacity: options.mailbox,
             generation: GENERATION,
         };
-        // Kept until the workers have ended, whatever becomes of this future.
-        self.shared.states.lock().unwrap_or_else(|e| e.into_inner()).push(values.block);
+        if state == values.block.address() {
+            // Kept until the workers have ended, whatever becomes of this future.
+            self.shared.states.lock().unwrap_or_else(|e| e.into_inner()).push(values.block);
+        }
         // It runs the user's `initialize` as often as there are actors: it has no deadline of its own.
         control(&self.shared, worker, CONTROL_ADOPT, &adopt, Duration::MAX).await.map_err(|_| LaunchError::Stopped)
     }
@@ -460,11 +569,21 @@ impl Runtime {
     /// [`LaunchError::Stopped`] once the runtime is stopping.
     pub async fn stats(&self) -> Result<Stats, LaunchError> {
         let workers = probe(&self.shared, Duration::MAX).await.map_err(|_| LaunchError::Stopped)?;
+        self.shared.take_letters();
         let states = self.shared.states.lock().unwrap_or_else(|e| e.into_inner());
         Ok(Stats {
             workers,
             actors: self.shared.slots.lock().unwrap_or_else(|e| e.into_inner()).launched,
-            state_bytes: states.iter().map(|block| block.bytes() as u64).sum(),
+            state_bytes: match self.shared.engine.get() {
+                #[cfg(feature = "cuda")]
+                Some(Engine::Cuda(cuda)) => cuda.state_bytes(),
+                _ => states.iter().map(|block| block.bytes() as u64).sum(),
+            },
+            copied_bytes: match self.shared.engine.get() {
+                #[cfg(feature = "cuda")]
+                Some(Engine::Cuda(cuda)) => cuda.copied_bytes(),
+                _ => 0,
+            },
             dead_letters: self.shared.dead.count(),
         })
     }
@@ -485,6 +604,7 @@ impl Runtime {
 
     /// The last 1,024 messages without a reply that were not handled, oldest first.
     pub fn dead_letters(&self) -> Vec<DeadLetter> {
+        self.shared.take_letters();
         self.shared.dead.list()
     }
 
@@ -541,6 +661,13 @@ const fn kernel_stride<K>() -> usize {
 impl Values {
     fn new(count: u32, stride: usize) -> Self {
         Self { block: Block::new(stride, count as usize), stride }
+    }
+
+    /// The first so many values, as they go to the device; padding is whatever was there.
+    #[cfg(feature = "cuda")]
+    fn bytes(&self, count: u32) -> &[u8] {
+        // SAFETY: the block was zeroed and then written; it is read as bytes, of which padding may be any.
+        unsafe { std::slice::from_raw_parts(self.block.ptr::<u8>(), self.stride * count as usize) }
     }
 
     fn put<K>(&self, row: u32, kernel: K) {
@@ -635,7 +762,12 @@ fn end(shared: &Arc<Shared>, threads: Vec<JoinHandle<()>>, limit: Duration) -> R
             let ended = sim.run_to_end(shared);
             result = result.and(ended);
         }
-        _ => {
+        engine => {
+            #[cfg(feature = "cuda")]
+            if let Some(Engine::Cuda(cuda)) = engine {
+                cuda.stop_asked();
+            }
+            let _ = engine;
             for thread in threads {
                 if thread.join().is_err() {
                     result = Err(ShutdownError::WorkerLost { message: "the worker's thread panicked".into() });
@@ -644,12 +776,14 @@ fn end(shared: &Arc<Shared>, threads: Vec<JoinHandle<()>>, limit: Duration) -> R
         }
     }
     // No worker runs any more: answer what they left. Replies to other workers go nowhere, and nobody waits for them.
-    shared.refuse_rest();
+    let rest = shared.refuse_rest();
     shared.deadlines.stop();
     for cell in 0..shared.cells.total() {
         shared.cells.waker(cell).wake();
     }
     drop(stops);
+    // A device that failed says so first.
+    rest?;
     match lost(shared) {
         Some(message) => Err(ShutdownError::WorkerLost { message }),
         None => result,

@@ -19,7 +19,7 @@ use crate::barrier;
 use crate::cells::{Cells, Held};
 use crate::dead_letter::{DeadLetter, DeadLetters};
 use crate::deadlines::Deadlines;
-use crate::error::{BuildError, Refusal};
+use crate::error::{BuildError, Refusal, ShutdownError};
 use crate::memory::Block;
 use crate::runtime::Settings;
 
@@ -99,6 +99,9 @@ pub(crate) struct Shared {
 pub(crate) enum Memory {
     /// Both are on the heap.
     Heap(#[allow(dead_code, reason = "is only dropped")] [Block; 2]),
+    /// They are the engine's.
+    #[cfg(feature = "cuda")]
+    Device,
 }
 
 // SAFETY: the raw pointers name memory that `memory` owns. Workers are run by one thread each, rings follow core's protocol.
@@ -270,7 +273,7 @@ impl Shared {
         let worker = u32::from(to.worker);
         let Some(seat) = self.seats.get(worker as usize) else { return Err(Refusal::ActorStopped(to)) };
         if self.closing.load(Ordering::Relaxed) {
-            return Err(Refusal::RuntimeStopped);
+            return Err(self.stopped());
         }
         match seat.ingress.push::<System>(header, parcel) {
             Ok(true) => {
@@ -278,8 +281,15 @@ impl Shared {
                 Ok(())
             }
             Ok(false) => Err(Refusal::RingFull { worker }),
-            Err(_) => Err(Refusal::RuntimeStopped),
+            Err(_) => Err(self.stopped()),
         }
+    }
+
+    /// Why the runtime takes no messages any more.
+    #[cold]
+    pub(crate) fn stopped(&self) -> Refusal {
+        let lost = self.engine.get().is_some_and(|engine| engine.fault().is_some());
+        if lost { Refusal::BackendLost } else { Refusal::RuntimeStopped }
     }
 
     /// Wakes a worker that sleeps, after a message was published to it.
@@ -336,8 +346,15 @@ impl Shared {
 
     /// Answers what the ended workers have left, and what ports have sent since. A port looks at `closing` and then sends, without
     /// a barrier between: what slips in behind the end is found when the port is dropped.
-    pub(crate) fn refuse_rest(&self) {
+    pub(crate) fn refuse_rest(&self) -> Result<(), ShutdownError> {
         let _ports = self.ports.lock().unwrap_or_else(|e| e.into_inner());
+        #[cfg(feature = "cuda")]
+        if let Some(Engine::Cuda(cuda)) = self.engine.get() {
+            // Only the device reaches what its workers have left.
+            let finished = cuda.finish(self);
+            self.ended.store(true, Ordering::Release);
+            return finished;
+        }
         for seat in &self.seats {
             let until = seat.ingress.close();
             // SAFETY: the workers have ended, the ring is closed, and the lock keeps everybody else out.
@@ -348,12 +365,19 @@ impl Shared {
         }
         // Within the lock: a port that is dropped from now on looks for itself.
         self.ended.store(true, Ordering::Release);
+        Ok(())
     }
 
     /// Takes back what belonged to a port that is dropped.
     pub(crate) fn return_port(&self, port: PortSeat) {
         let mut ports = self.ports.lock().unwrap_or_else(|e| e.into_inner());
         if self.ended.load(Ordering::Acquire) {
+            #[cfg(feature = "cuda")]
+            if let Some(Engine::Cuda(cuda)) = self.engine.get() {
+                // A lost device answers nothing, and there is nobody to tell.
+                let _ = cuda.finish(self);
+                return ports.push(port);
+            }
             for seat in &self.seats {
                 // SAFETY: as in `refuse_rest`.
                 unsafe { (*seat.worker).refuse_inlets::<Cpu>(seat.ingress.close()) }
@@ -362,9 +386,21 @@ impl Shared {
         ports.push(port);
     }
 
+    /// Takes the dead letters that workers of a grid have posted.
+    pub(crate) fn take_letters(&self) {
+        match self.engine.get() {
+            #[cfg(feature = "cuda")]
+            Some(Engine::Cuda(cuda)) => cuda.watch().take_letters(self),
+            #[cfg(feature = "sim")]
+            Some(Engine::Sim(sim)) => sim.watch().take_letters(self),
+            _ => {}
+        }
+    }
+
     /// What a worker's refusal means for the host.
     pub(crate) fn refusal(&self, to: ActorId, error: KernelError) -> Refusal {
         match error {
+            KernelError::Stopped if self.engine.get().is_some_and(|engine| engine.fault().is_some()) => Refusal::BackendLost,
             KernelError::Stopped if self.closing.load(Ordering::Relaxed) => Refusal::RuntimeStopped,
             KernelError::MailboxFull { capacity } => Refusal::MailboxFull { actor: to, capacity },
             KernelError::Overloaded => Refusal::Overloaded { worker: u32::from(to.worker) },

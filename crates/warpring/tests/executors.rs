@@ -127,7 +127,7 @@ fn a_future_goes_on_where_it_was_polled_last(on: &Backend) {
     let runtime = runtime(on);
     let actor = counter(&runtime);
     for round in 0..300 {
-        let (gate, tally) = tally_of(round);
+        let (gate, tally) = tally_of(on, round);
         let mut asking = Box::pin(actor.ask(Wait { gate, n: 1 }).into_future());
         // The first thread polls and goes away; its waker must not be the one that is woken.
         let first = Waker::from(Arc::new(Unpark(std::thread::current())));
@@ -140,8 +140,9 @@ fn a_future_goes_on_where_it_was_polled_last(on: &Backend) {
 }
 
 /// One gate for many rounds would stay open, and a gate for each would use up the tallies.
-fn tally_of(round: u64) -> (u32, &'static Tally) {
-    let number = 3000 + (round % 1000) as u32;
+fn tally_of(on: &Backend, round: u64) -> (u32, &'static Tally) {
+    let first = if matches!(on, Backend::Cpu) { 3000 } else { 3500 };
+    let number = first + (round % 500) as u32;
     (number, at(number))
 }
 

@@ -127,7 +127,7 @@ pub(crate) fn record(shared: &Shared, actor: ActorId, site: &PanicSite) {
     shared.panics.lock().unwrap_or_else(|e| e.into_inner()).insert(actor, site.clone());
 }
 
-fn text(payload: &(dyn std::any::Any + Send)) -> String {
+pub(crate) fn text(payload: &(dyn std::any::Any + Send)) -> String {
     if let Some(text) = payload.downcast_ref::<&str>() {
         (*text).to_owned()
     } else if let Some(text) = payload.downcast_ref::<String>() {
@@ -140,6 +140,26 @@ fn text(payload: &(dyn std::any::Any + Send)) -> String {
 thread_local! {
     /// `Some` on a worker's thread; then the site of the last panic.
     static IN_WORKER: RefCell<Option<Option<(String, u32)>>> = const { RefCell::new(None) };
+}
+
+/// Where the last panic of this thread began.
+#[cfg(all(feature = "sim", feature = "cuda"))]
+pub(crate) struct Site;
+
+#[cfg(all(feature = "sim", feature = "cuda"))]
+impl Site {
+    pub(crate) fn take(&self) -> (String, u32) {
+        IN_WORKER.with_borrow_mut(|site| site.as_mut().and_then(Option::take)).unwrap_or_else(|| ("unknown".into(), 0))
+    }
+}
+
+/// Runs `f` as a worker's thread runs handlers: its panics are kept, not printed.
+#[cfg(all(feature = "sim", feature = "cuda"))]
+pub(crate) fn as_worker(f: impl FnOnce(&Site)) {
+    catch_panic_sites();
+    IN_WORKER.with_borrow_mut(|site| *site = Some(None));
+    f(&Site);
+    IN_WORKER.with_borrow_mut(|site| *site = None);
 }
 
 /// Runs `f`, which is no handler: its panics go to the hook that everybody else's go to.

@@ -144,6 +144,11 @@ impl Watch {
         device.launch(&self.current(state), None)
     }
 
+    /// Takes the dead letters that have come.
+    pub(crate) fn take_letters(&self, shared: &Shared) {
+        self.state().take_letters(shared);
+    }
+
     /// Looks after the grid once. `now` is the time on the workers' clock.
     pub(crate) fn tend(&self, shared: &Shared, device: &mut impl Device, now: u64) -> Result<Pulse, Fault> {
         let state = &mut *self.state();

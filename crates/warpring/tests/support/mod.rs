@@ -20,6 +20,14 @@ macro_rules! on_every_backend {
                 super::$name(&warpring::Backend::Cpu)
             })*
         }
+        /// The host's side of the CUDA backend, over threads in place of blocks.
+        #[cfg(all(feature = "sim", feature = "cuda"))]
+        mod cuda_on_threads {
+            $(#[test]
+            fn $name() {
+                super::$name(&warpring::Backend::Cuda(warpring::CudaOptions::default().on_threads()))
+            })*
+        }
         #[cfg(feature = "sim")]
         mod sim {
             $(#[test]
@@ -34,7 +42,12 @@ pub(crate) use on_every_backend;
 
 /// Whether the workers run while no host thread waits.
 pub fn has_threads(on: &Backend) -> bool {
-    matches!(on, Backend::Cpu | Backend::Auto)
+    !on.to_string().starts_with("sim")
+}
+
+/// Whether it is the CUDA backend, on whatever stands for the device.
+pub fn is_grid(on: &Backend) -> bool {
+    on.to_string() == "cuda"
 }
 
 /// Two workers that are not pinned, because tests run beside each other.
