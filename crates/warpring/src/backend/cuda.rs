@@ -70,6 +70,8 @@ pub struct CudaOptions {
     pub pause: Duration,
     #[cfg(feature = "sim")]
     threads: bool,
+    #[cfg(feature = "sim")]
+    fails_after: Option<Duration>,
 }
 
 impl Default for CudaOptions {
@@ -84,6 +86,8 @@ impl Default for CudaOptions {
             pause: Duration::ZERO,
             #[cfg(feature = "sim")]
             threads: false,
+            #[cfg(feature = "sim")]
+            fails_after: None,
         }
     }
 }
@@ -136,6 +140,15 @@ impl CudaOptions {
     #[doc(hidden)]
     pub fn on_threads(mut self) -> Self {
         self.threads = true;
+        self
+    }
+
+    /// As [`on_threads`](Self::on_threads), with a device that reports a fault after so long.
+    #[cfg(feature = "sim")]
+    #[doc(hidden)]
+    pub fn on_threads_that_fail(mut self, after: Duration) -> Self {
+        self.threads = true;
+        self.fails_after = Some(after);
         self
     }
 }
@@ -286,7 +299,7 @@ pub(crate) fn start(
 pub(crate) fn open(module: &'static ModuleTable, ptx: Option<&str>, options: &CudaOptions) -> Result<Arc<dyn Gpu>, CudaError> {
     #[cfg(feature = "sim")]
     if options.threads {
-        return Ok(Arc::new(threads::Threads::new(module)));
+        return Ok(Arc::new(threads::Threads::new(module, options.fails_after)));
     }
     let Some(ptx) = ptx.or(module.ptx) else { return Err(CudaError::NoPtx { module: module.name }) };
     Ok(Arc::new(driver::Driver::open(options.device, ptx)?))

@@ -4,7 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use warpring_core::KernelError;
 use warpring_core::device::{ALL, Grid, Layout, announce_fall, record_fall};
@@ -26,11 +26,12 @@ pub(super) struct Threads {
     epoch: Box<Instant>,
     blocks: Mutex<Vec<Block>>,
     running: Mutex<Vec<JoinHandle<()>>>,
+    fails_after: Option<Duration>,
 }
 
 impl Threads {
-    pub(super) fn new(module: &'static ModuleTable) -> Self {
-        Self { module, epoch: Box::new(Instant::now()), blocks: Mutex::default(), running: Mutex::default() }
+    pub(super) fn new(module: &'static ModuleTable, fails_after: Option<Duration>) -> Self {
+        Self { module, epoch: Box::new(Instant::now()), blocks: Mutex::default(), running: Mutex::default(), fails_after }
     }
 
     fn area(&self, bytes: u64) -> Result<u64, CudaError> {
@@ -169,6 +170,9 @@ impl Gpu for Threads {
     }
 
     fn running(&self) -> Result<bool, Fault> {
+        if self.fails_after.is_some_and(|after| self.epoch.elapsed() > after) {
+            return Err(Fault("the grid: CUDA_ERROR_ILLEGAL_ADDRESS".into()));
+        }
         let mut running = self.running.lock().unwrap_or_else(|e| e.into_inner());
         running.retain(|thread| !thread.is_finished());
         Ok(!running.is_empty())
