@@ -16,6 +16,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use crate::setup::Setup;
+pub use fate::{Fates, stop_under_load};
 
 /// A numbered sentence and what shows it.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +39,14 @@ impl Case {
     /// # Errors
     /// What was found instead of what is promised.
     pub fn check(&self, setup: &Setup) -> Result<(), String> {
+        self.check_within(setup, LIMIT)
+    }
+
+    /// As [`check`](Self::check), for so long at most.
+    ///
+    /// # Errors
+    /// What was found instead of what is promised.
+    pub fn check_within(&self, setup: &Setup, limit: Duration) -> Result<(), String> {
         let (done, result) = mpsc::channel();
         let (run, setup) = (self.run, setup.clone());
         std::thread::Builder::new()
@@ -48,7 +57,7 @@ impl Case {
                 let _ = done.send(ended);
             })
             .map_err(|error| format!("no thread for the case: {error}"))?;
-        result.recv_timeout(LIMIT).unwrap_or_else(|_| Err(format!("it did not end within {LIMIT:?}")))
+        result.recv_timeout(limit).unwrap_or_else(|_| Err(format!("it did not end within {limit:?}")))
     }
 }
 

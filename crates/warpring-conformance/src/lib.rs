@@ -17,10 +17,14 @@
 mod cases;
 pub mod kernels;
 #[cfg(not(target_arch = "nvptx64"))]
+mod letters;
+#[cfg(not(target_arch = "nvptx64"))]
 mod setup;
 
 #[cfg(not(target_arch = "nvptx64"))]
-pub use cases::{CASES, Case};
+pub use cases::{CASES, Case, Fates, stop_under_load};
+#[cfg(not(target_arch = "nvptx64"))]
+pub use letters::Letters;
 #[cfg(not(target_arch = "nvptx64"))]
 pub use setup::{Named, Setup, eventually, launch, launch_on, same};
 

@@ -1,51 +1,13 @@
 //! Section 6: life cycle.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
-
 use warpring::prelude::*;
-use warpring::{DeadLetter, LaunchError, Refusal, RuntimeBuilder, TellError, block_on};
+use warpring::{LaunchError, Refusal, TellError, block_on};
 
-use crate::kernels::mortal::{LastWord, Life, Mortal, ReadLife, Start};
+use crate::kernels::mortal::{Life, Mortal, ReadLife, Start};
 use crate::kernels::relay::{Forward, Greet, Relay};
 use crate::kernels::subject::{Add, Crash, Nap, Subject};
+use crate::letters::Letters;
 use crate::setup::{Held, Named, Setup, end, eventually, launch, launch_on, same};
-
-/// The dead letters of a runtime, last words apart.
-#[derive(Clone, Default)]
-pub(super) struct Letters(Arc<Mutex<(HashMap<ActorId, Vec<LastWord>>, Vec<DeadLetter>)>>);
-
-impl Letters {
-    /// Listens to the runtime that is built.
-    pub(super) fn of(builder: RuntimeBuilder) -> (Self, RuntimeBuilder) {
-        let letters = Self::default();
-        let shared = letters.clone();
-        let builder = builder.on_dead_letter(move |letter| {
-            let mut kept = shared.0.lock().unwrap_or_else(|e| e.into_inner());
-            match (LastWord::heard(letter.to), letter.from) {
-                (Some(word), Some(from)) => kept.0.entry(from).or_default().push(word),
-                _ => kept.1.push(*letter),
-            }
-        });
-        (letters, builder)
-    }
-
-    /// What is no last word.
-    pub(super) fn others(&self) -> Vec<DeadLetter> {
-        self.0.lock().unwrap_or_else(|e| e.into_inner()).1.clone()
-    }
-
-    /// How many messages these actors have handled, of which each must have said one last word, and nothing wrong.
-    pub(super) fn handled(&self, actors: &[ActorRef<Mortal>]) -> Result<Vec<u32>, String> {
-        let kept = self.0.lock().unwrap_or_else(|e| e.into_inner());
-        same("actors that said a last word", kept.0.len(), actors.len())?;
-        let word = |actor: &ActorRef<Mortal>| match kept.0.get(&actor.id()).map(Vec::as_slice) {
-            Some([LastWord { handled, wrong: false }]) => Ok(*handled),
-            other => Err(format!("last words of actor {}: {other:?}", actor.id())),
-        };
-        actors.iter().map(word).collect()
-    }
-}
 
 pub(super) fn initialize_comes_first(setup: &Setup) -> Result<(), String> {
     let runtime = setup.runtime()?;
