@@ -131,8 +131,8 @@ mod tests {
     #[test]
     fn a_row_is_one_line_with_its_verdict_first() {
         let row = |answer| Row::new("cycles", Duration::from_millis(1500), answer).to_string();
-        assert_eq!(row(Outcome::passed("3 asks", json!({}))), "PASS     cycles               1.50 s  3 asks");
-        assert_eq!(row(Outcome::not_run("no data")), "NOT RUN  cycles               1.50 s  no data");
-        assert_eq!(row(Err("two\n  lines".to_owned())), "FAIL     cycles               1.50 s  two lines");
+        assert_eq!(row(Outcome::passed("3 asks", json!({}))), "PASS     cycles                1.50 s  3 asks");
+        assert_eq!(row(Outcome::not_run("no data")), "NOT RUN  cycles                1.50 s  no data");
+        assert_eq!(row(Err("two\n  lines".to_owned())), "FAIL     cycles                1.50 s  two lines");
     }
 }
