@@ -74,7 +74,7 @@ macro_rules! cases {
 }
 
 cases! {
-    "1.1" "Messages that host threads send through handles to one actor arrive in the order in which they were sent." delivery::handles_are_in_order;
+    "1.1" "Messages that are sent through handles to one actor arrive in the order in which they were sent, also if one thread goes on where another has ended." delivery::handles_are_in_order;
     "1.2" "Messages of one port to one actor arrive in the order in which they were sent." delivery::a_port_is_in_order;
     "1.3" "Messages of one actor to another on the same worker arrive in the order in which they were sent." delivery::near_actors_are_in_order;
     "1.4" "Messages of one actor to another on another worker arrive in the order in which they were sent." delivery::far_actors_are_in_order;

@@ -4,7 +4,7 @@ use warpring::prelude::*;
 
 use crate::kernels::relay::{Look, Relay, Spread};
 use crate::kernels::subject::{Log, Note, ReadLog, Subject};
-use crate::setup::{Named, Setup, end, eventually, launch, launch_on, same};
+use crate::setup::{Held, Named, Setup, end, eventually, launch, launch_on, same};
 
 /// So many senders of so many notes each have arrived, each once and in order.
 fn all_there(log: &Log, senders: u32, count: u32) -> Result<(), String> {
@@ -27,13 +27,30 @@ pub(super) fn handles_are_in_order(setup: &Setup) -> Result<(), String> {
     let count = setup.scale(20_000, 300);
     for worker in 0..2 {
         let subject = launch_on(&runtime, worker, Subject::default())?;
-        // Two handles of one thread are one sender.
-        let handles = [subject.clone(), subject.clone()];
-        for seq in 1..=count {
-            handles[seq as usize % 2].tell(Note { from: 0, seq }).wait().named("telling")?;
+        // Each quarter by a thread of its own, through two handles.
+        for quarter in 0..4 {
+            let handles = [subject.clone(), subject.clone()];
+            let send = move || {
+                (quarter * count / 4 + 1..=(quarter + 1) * count / 4)
+                    .try_for_each(|seq| handles[seq as usize % 2].tell(Note { from: 0, seq }).wait().named("telling"))
+            };
+            std::thread::spawn(send).join().unwrap_or_else(|_| Err("a sender panicked".into()))?;
         }
         all_there(&read(&subject)?, 1, count)?;
     }
+    // Those that wait in a mailbox are not overtaken by those that come while it empties.
+    let held = Held::with(&runtime, LaunchOptions::default().mailbox(u16::MAX))?;
+    let subject = held.subject.clone();
+    let (waiting, coming) = (900, setup.scale(5_000, 900));
+    for seq in 1..=waiting {
+        subject.tell(Note { from: 0, seq }).wait().named("telling")?;
+    }
+    held.settle()?;
+    held.release()?;
+    for seq in waiting + 1..=waiting + coming {
+        subject.tell(Note { from: 0, seq }).wait().named("telling")?;
+    }
+    all_there(&read(&subject)?, 1, waiting + coming)?;
     end(runtime)
 }
 
