@@ -60,7 +60,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "device",
-        what: "core and kernels compile for the GPU",
+        what: "core, kernels and conformance suite compile for the GPU",
         program: &[
             "cargo",
             "+nightly",
@@ -69,6 +69,8 @@ const STEPS: &[Step] = &[
             "--release",
             "-p",
             "warpring-kernels",
+            "-p",
+            "warpring-conformance",
             "--lib",
             "--target",
             "nvptx64-nvidia-cuda",

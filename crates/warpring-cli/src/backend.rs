@@ -14,8 +14,9 @@ pub struct BackendArgs {
     workers: Option<u32>,
 }
 
+/// The backends by name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-enum Choice {
+pub enum Choice {
     /// The best that this build and this machine have
     #[default]
     Auto,
@@ -58,24 +59,41 @@ impl BackendError {
     }
 }
 
+impl Choice {
+    /// The backend, with its default options.
+    ///
+    /// # Errors
+    /// [`BackendError::NoCuda`].
+    pub fn backend(self) -> Result<Backend, BackendError> {
+        match self {
+            Self::Auto => Ok(Backend::Auto),
+            Self::Cpu => Ok(Backend::Cpu),
+            #[cfg(feature = "sim")]
+            Self::Sim => Ok(Backend::Sim(Default::default())),
+            Self::Cuda => Err(BackendError::NoCuda),
+        }
+    }
+}
+
 impl BackendArgs {
     /// Starts a runtime of the ready-made kernels.
     ///
     /// # Errors
     /// [`BackendError`].
     pub fn start(&self) -> Result<Runtime, BackendError> {
-        let backend = match self.backend {
-            Choice::Auto => Backend::Auto,
-            Choice::Cpu => Backend::Cpu,
-            #[cfg(feature = "sim")]
-            Choice::Sim => Backend::Sim(Default::default()),
-            Choice::Cuda => return Err(BackendError::NoCuda),
-        };
-        let builder = Runtime::builder().module(&warpring_kernels::MODULE).backend(backend);
-        let builder = match self.workers {
-            Some(workers) => builder.workers(workers),
-            None => builder,
-        };
-        builder.build().map_err(BackendError::Build)
+        start(self.backend.backend()?, self.workers)
     }
+}
+
+/// Starts a runtime of the ready-made kernels, with so many workers or as many as are good.
+///
+/// # Errors
+/// [`BackendError::Build`].
+pub fn start(backend: Backend, workers: Option<u32>) -> Result<Runtime, BackendError> {
+    let builder = Runtime::builder().module(&warpring_kernels::MODULE).backend(backend);
+    let builder = match workers {
+        Some(workers) => builder.workers(workers),
+        None => builder,
+    };
+    builder.build().map_err(BackendError::Build)
 }

@@ -1,6 +1,7 @@
 //! The `warpring` command: data to standard output, everything else to standard error. Exit code 0, 1 where a job failed, 2 for
 //! wrong usage.
 
+mod accept;
 mod backend;
 mod bench;
 mod doctor;
@@ -33,6 +34,7 @@ enum Command {
     /// Say what this machine has for Warpring, and what is missing
     Doctor(doctor::Doctor),
     Bench(bench::Bench),
+    Accept(accept::Accept),
 }
 
 #[derive(Subcommand)]
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Command::Run(Job::MarketBook(job)) => job.run().map_err(|error| (error.to_string(), error.hint())),
         Command::Kernels(kernels) => kernels.run().map_err(|error| (format!("standard output: {error}"), None)),
         Command::Bench(bench) => bench.run().map_err(|error| (error.to_string(), error.hint())),
+        Command::Accept(accept) => accept.run().map_err(|error| (error.to_string(), error.hint())),
         Command::Doctor(doctor) => {
             doctor.run();
             Ok(())

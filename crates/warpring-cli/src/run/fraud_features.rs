@@ -22,7 +22,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use warpring::block_on;
+use warpring::{Runtime, block_on};
 use warpring_kernels::fraud::customer_window::CustomerFeatures;
 use warpring_kernels::fraud::terminal_risk::TerminalFeatures;
 use warpring_kernels::fraud::{AMOUNT_TOO_LARGE, TIME_WENT_BACK, WINDOW_FULL};
@@ -124,31 +124,20 @@ impl FraudFeatures {
             output::write_header(to).map_err(output_error)?;
         }
         let mut rows_out = output::RowWriter::default();
-        let mut reference = self.input.is_empty().then(Reference::default);
-        let mut verified = 0;
-        let mut progress = Progress::new(self.input.is_empty().then_some(self.transactions), "transactions");
-        let mut sink = |row: &Row, answer: &Answer| {
-            if let Some(reference) = &mut reference {
-                reference.check(row, answer)?;
-                verified += 1;
-            }
-            progress.step();
-            match &mut features {
-                Some(to) => rows_out.write(to, row, answer).map_err(output_error),
-                None => Ok(()),
-            }
+        let mut write = |row: &Row, answer: &Answer| match &mut features {
+            Some(to) => rows_out.write(to, row, answer).map_err(output_error),
+            None => Ok(()),
         };
-        let report = if self.input.is_empty() {
-            engine(&mut Generator::new(self.seed, self.transactions), &mut sink)?
+        let made_up = self.input.is_empty().then_some(self.transactions);
+        let summary = if made_up.is_some() {
+            answer(&mut Generator::new(self.seed, self.transactions), made_up, engine, &mut write)?
         } else {
-            engine(&mut Transactions::new(self.input.clone()), &mut sink)?
+            answer(&mut Transactions::new(self.input.clone()), None, engine, &mut write)?
         };
-        drop(progress);
         if let Some(to) = &mut features {
             to.flush().map_err(output_error)?;
         }
-        let verified = self.input.is_empty().then_some(verified);
-        self.print_summary(&Summary { report, verified }, to_stdout)
+        self.print_summary(&summary, to_stdout)
     }
 
     fn open_output(&self, to_stdout: bool) -> Result<Option<Box<dyn Write>>, JobError> {
@@ -181,14 +170,66 @@ impl FraudFeatures {
     }
 }
 
-struct Summary {
-    report: EngineReport,
+/// Answers the transactions and hands each with its answer to the sink, in order. Of a made-up stream, whose length is known, each
+/// answer is compared with the plain reference before.
+fn answer(
+    rows: &mut Rows<'_>,
+    made_up: Option<u64>,
+    engine: impl FnOnce(&mut Rows<'_>, &mut Sink<'_>) -> Result<EngineReport, JobError>,
+    sink: &mut Sink<'_>,
+) -> Result<Summary, JobError> {
+    let mut reference = made_up.map(|_| Reference::default());
+    let mut verified = 0;
+    let mut progress = Progress::new(made_up, "transactions");
+    let report = engine(rows, &mut |row, answer| {
+        if let Some(reference) = &mut reference {
+            reference.check(row, answer)?;
+            verified += 1;
+        }
+        progress.step();
+        sink(row, answer)
+    })?;
+    Ok(Summary { report, verified: made_up.map(|_| verified) })
+}
+
+/// The features of made-up transactions as CSV, computed on this runtime, every answer compared with the plain reference.
+///
+/// # Errors
+/// [`JobError`], from actors or verification.
+pub fn features_of_made_up(runtime: &Runtime, seed: u64, transactions: u64) -> Result<(Vec<u8>, Summary), JobError> {
+    features(runtime, &mut Generator::new(seed, transactions), Some(transactions))
+}
+
+/// The features of the first so many transactions of these files as CSV, computed on this runtime.
+///
+/// # Errors
+/// [`JobError`], from input or actors.
+pub fn features_of_files(runtime: &Runtime, files: Vec<PathBuf>, most: usize) -> Result<(Vec<u8>, Summary), JobError> {
+    features(runtime, &mut Transactions::new(files).take(most), None)
+}
+
+fn features(runtime: &Runtime, rows: &mut Rows<'_>, made_up: Option<u64>) -> Result<(Vec<u8>, Summary), JobError> {
+    let in_memory = |error| JobError::Output { file: "memory".to_owned(), error };
+    let mut features = Vec::new();
+    output::write_header(&mut features).map_err(in_memory)?;
+    let mut rows_out = output::RowWriter::default();
+    let engine = |rows: &mut Rows<'_>, sink: &mut Sink<'_>| engine::run(runtime, rows, sink);
+    let summary =
+        answer(rows, made_up, engine, &mut |row, answer| rows_out.write(&mut features, row, answer).map_err(in_memory))?;
+    Ok((features, summary))
+}
+
+/// What a run of the job says about itself.
+pub struct Summary {
+    /// What the engine says.
+    pub report: EngineReport,
     /// How many answers were compared with the reference, where there is one.
-    verified: Option<u64>,
+    pub verified: Option<u64>,
 }
 
 impl Summary {
-    fn messages_per_second(&self) -> f64 {
+    /// Messages answered in a second.
+    pub fn messages_per_second(&self) -> f64 {
         self.report.messages as f64 / self.report.elapsed.as_secs_f64().max(1e-9)
     }
 

@@ -10,9 +10,9 @@ use crate::input::InputError;
 use crate::input::recording::{BookEvent, Recording};
 use serde_json::json;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use warpring::block_on;
+use warpring::{Runtime, block_on};
 use warpring_kernels::market::book::{
     BAD_DEPTH, BOOK_FULL, BookReply, BookRules, BookUpdate, Exchange, LEVELS_PER_UPDATE, Level, NO_SNAPSHOT, TOO_MANY_LEVELS,
     Verdict,
@@ -166,14 +166,25 @@ impl MarketBook {
     }
 }
 
+/// Replays a recording on this runtime and counts for each book what became of the exchange's checksums.
+///
+/// # Errors
+/// [`JobError`]: from input or actors. A checksum that failed is no error here, but counted.
+pub fn replay_file(runtime: &Runtime, format: Format, file: &Path) -> Result<Vec<Tally>, JobError> {
+    let recording = Recording::open(format.exchange(), file)?;
+    replay(recording, |parts, sink| engine::run(runtime, parts, sink))
+}
+
 /// What became of one book.
 #[derive(Debug, PartialEq)]
-struct Tally {
+pub struct Tally {
     pair: Arc<str>,
     /// Snapshots and updates, each counted once, however many messages it took.
-    updates: u64,
-    verified: u64,
-    failed: u64,
+    pub updates: u64,
+    /// Checksums that agreed.
+    pub verified: u64,
+    /// Checksums that did not.
+    pub failed: u64,
     first_failure: Option<Failure>,
     best_bid: Level,
     best_ask: Level,

@@ -1,0 +1,138 @@
+//! The sentences and their cases, one file for each section.
+
+mod asks;
+mod capacity;
+mod delivery;
+mod errors;
+mod fate;
+mod life;
+mod messages;
+mod priorities;
+mod state;
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use crate::setup::Setup;
+pub use fate::{Fates, stop_under_load};
+
+/// A numbered sentence and what shows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Case {
+    /// `section.number`, such as `2.3`.
+    pub number: &'static str,
+    /// What is promised.
+    pub sentence: &'static str,
+    /// Shows it on a backend, or says what was found instead.
+    pub run: fn(&Setup) -> Result<(), String>,
+}
+
+/// No case takes this long on a backend that works.
+const LIMIT: Duration = Duration::from_secs(60);
+
+impl Case {
+    /// Runs the case on a thread of its own, for a minute at most. A panic in it is an error, and so is a hang: its thread is then
+    /// left behind.
+    ///
+    /// # Errors
+    /// What was found instead of what is promised.
+    pub fn check(&self, setup: &Setup) -> Result<(), String> {
+        self.check_within(setup, LIMIT)
+    }
+
+    /// As [`check`](Self::check), for so long at most.
+    ///
+    /// # Errors
+    /// What was found instead of what is promised.
+    pub fn check_within(&self, setup: &Setup, limit: Duration) -> Result<(), String> {
+        let (done, result) = mpsc::channel();
+        let (run, setup) = (self.run, setup.clone());
+        std::thread::Builder::new()
+            .name(format!("case-{}", self.number))
+            .spawn(move || {
+                let ended = catch_unwind(AssertUnwindSafe(|| run(&setup))).unwrap_or_else(|panic| Err(said(panic.as_ref())));
+                // Nobody waits any more where the limit has passed.
+                let _ = done.send(ended);
+            })
+            .map_err(|error| format!("no thread for the case: {error}"))?;
+        result.recv_timeout(limit).unwrap_or_else(|_| Err(format!("it did not end within {limit:?}")))
+    }
+}
+
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("the case panicked: {}", text.unwrap_or("with a value that is no text"))
+}
+
+macro_rules! cases {
+    ($($number:literal $sentence:literal $run:path;)*) => {
+        /// Every sentence with its case, in the order of their numbers.
+        pub static CASES: &[Case] = &[$(Case { number: $number, sentence: $sentence, run: $run }),*];
+    };
+}
+
+cases! {
+    "1.1" "Messages that are sent through handles to one actor arrive in the order in which they were sent, also if one thread goes on where another has ended." delivery::handles_are_in_order;
+    "1.2" "Messages of one port to one actor arrive in the order in which they were sent." delivery::a_port_is_in_order;
+    "1.3" "Messages of one actor to another on the same worker arrive in the order in which they were sent." delivery::near_actors_are_in_order;
+    "1.4" "Messages of one actor to another on another worker arrive in the order in which they were sent." delivery::far_actors_are_in_order;
+    "1.5" "Of many senders at once, each one's messages stay in order, and no message is lost or arrives twice." delivery::many_senders;
+    "1.6" "A handler sees who sent the message, and that it was the host where no actor did." delivery::the_sender_is_named;
+
+    "2.1" "Of the messages that wait in a mailbox, those of high priority are handled before those of normal priority." priorities::high_goes_first;
+    "2.2" "After 16 messages of high priority in a row, a message of normal priority that waits goes next." priorities::normal_is_not_starved;
+    "2.3" "Messages of the same priority are handled in the order in which they came." priorities::first_come_first_served;
+
+    "3.1" "A full mailbox refuses a message: the error names the actor and its capacity, and gives the message back." capacity::a_full_mailbox_refuses;
+    "3.2" "A full mailbox loses nothing: what it had accepted is handled." capacity::a_full_mailbox_keeps;
+    "3.3" "An actor whose mailbox is full holds up no other actor of its worker." capacity::others_go_on;
+    "3.4" "A call that does not wait gets its message back from a full ring, with the number of the worker." capacity::a_full_ring_refuses;
+    "3.5" "A call that waits gets through rings that are smaller than what is sent, from a handle and from a port." capacity::a_full_ring_is_waited_for;
+    "3.6" "A handler that tells an actor of another worker waits while the ring between them is full." capacity::actors_wait_for_rings;
+    "3.7" "A port whose window is full gives the message back at once." capacity::a_full_window_refuses;
+    "3.8" "A worker without a free message slot refuses, names itself, and gives the message back." capacity::no_slot_left;
+
+    "4.1" "An ask whose reply does not come within its limit ends with an error that names the actor and how long it waited." asks::a_limit_ends_an_ask;
+    "4.2" "A message whose deadline has passed before the actor came to it is not handled." asks::an_expired_message_is_not_handled;
+    "4.3" "A handler that asks within a limit gets an error when the limit is over." asks::a_limit_in_a_handler;
+    "4.4" "A reply that comes too late reaches no later ask." asks::a_late_reply_disturbs_nothing;
+    "4.5" "An actor that asks itself gets an error at once." asks::an_actor_cannot_ask_itself;
+    "4.6" "While a handler awaits a reply, its worker goes on with other actors, and its own next message waits." asks::a_suspended_handler_keeps_nobody;
+    "4.7" "Chains of asks across workers end, also many at once and through small rings." asks::chains_end;
+    "4.8" "Workers whose actors ask each other in cycles do not block, as long as each ask goes to an actor that is free and frames are left." asks::cycles_through_free_actors_end;
+    "4.9" "A cycle of asks that comes back to an actor which waits ends by its deadline, and the actors are free again." asks::a_cycle_through_a_busy_actor_ends;
+
+    "5.1" "An error that a handler returns reaches the asker as it is, and the actor goes on." errors::an_error_is_a_reply;
+    "5.2" "A panic in a handler reaches the asker with file and line, also after an await." errors::a_panic_comes_back;
+    "5.3" "An actor that has panicked refuses the messages that wait for it and all later ones, and gives them back." errors::a_panicked_actor_refuses;
+    "5.4" "A panic leaves the other actors, their state and the workers as they were." errors::others_outlive_a_panic;
+    "5.5" "A handler that asked an actor which panicked gets an error with the line." errors::an_asking_actor_hears_of_a_panic;
+    "5.6" "A message for which the actor has no handler comes back." errors::a_message_of_another_kind;
+    "5.7" "Bytes that are not a value of the message's type reach no handler, and the message comes back." errors::bytes_of_no_value;
+
+    "6.1" "`initialize` runs once and ends before any message is handled, also when it awaits while messages come in." life::initialize_comes_first;
+    "6.2" "An `initialize` that fails or panics fails the launch with its error, and harms no other actor." life::a_failed_start;
+    "6.3" "`shutdown` of each actor runs once, after its last message." life::shutdown_comes_last;
+    "6.4" "What was accepted before a shutdown is handled before it ends, and so is what comes of it." life::shutdown_drains;
+    "6.5" "Once a runtime has shut down, every call gives its message back." life::nothing_after_the_end;
+    "6.6" "A runtime that is dropped ends at once: what waits comes back, and who asked a suspended handler is told that it was interrupted." life::a_dropped_runtime;
+    "6.7" "A message to an actor that is not there, or no longer, comes back." life::nobody_there;
+
+    "7.1" "The closure of `update` runs once for each call, whatever the size of the team, and all lanes read what it wrote." state::update_runs_once;
+    "7.2" "`update_each` changes each element once, and all lanes read the result." state::each_element_once;
+    "7.3" "`for_each`, `reduce` and `scan` give what plain loops give, for every size of team." state::loops_over_lanes;
+    "7.4" "`ballot` has a bit for each lane that says yes, and `broadcast` gives all lanes the value of one." state::votes;
+    "7.5" "State and locals survive the awaits of a handler, and state survives from message to message." state::state_survives;
+    "7.6" "Thousands of actors keep their state apart." state::many_states;
+
+    "8.1" "Messages of 0 to 424 bytes come through from the host and back unchanged, through handles and ports." messages::every_size_from_the_host;
+    "8.2" "Messages of 0 to 424 bytes come through from actor to actor and back unchanged, on one worker and between two." messages::every_size_between_actors;
+    "8.3" "Messages of all sizes come through a mailbox unchanged." messages::every_size_in_a_mailbox;
+    "8.4" "Fields of every kind come through: numbers, bools, enums, arrays, structs in structs, ids and addresses." messages::every_kind_of_field;
+
+    "9.1" "Every message that was accepted before or during a shutdown is either handled, returned to its sender, or a dead letter, and never two of these." fate::one_fate_by_shutdown;
+    "9.2" "The same holds when the runtime is dropped while senders run." fate::one_fate_by_drop;
+    "9.3" "A message that wanted no reply and is not handled becomes a dead letter with target, sender and reason." fate::dead_letters_say_why;
+}

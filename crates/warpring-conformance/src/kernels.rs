@@ -1,0 +1,9 @@
+//! The kernels of the suite, one file each. All of it also compiles for the GPU.
+
+pub mod cell;
+pub mod echo;
+pub mod gate;
+pub mod mortal;
+pub mod relay;
+pub mod subject;
+pub mod team;
