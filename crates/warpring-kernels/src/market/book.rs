@@ -143,8 +143,10 @@ impl Book {
 }
 
 impl RingKernelHandler<BookUpdate, BookReply> for Book {
-    async fn handle(&self, ctx: &mut RingContext<'_>, update: BookUpdate) -> Result<BookReply> {
-        ctx.update(&self.state, |state| state.apply(&self.rules, &update)).map_err(KernelError::rejected)
+    // An `async fn` moves its arguments before it begins, and a move of so large a message is a loop over bytes on the GPU. A block
+    // uses them where they are.
+    fn handle(&self, ctx: &mut RingContext<'_>, update: BookUpdate) -> impl Future<Output = Result<BookReply>> {
+        async move { ctx.update(&self.state, |state| state.apply(&self.rules, &update)).map_err(KernelError::rejected) }
     }
 }
 
