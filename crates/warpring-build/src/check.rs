@@ -71,8 +71,8 @@ pub struct Finding {
     pub function: Option<String>,
     /// What stands there; for [`Rule::Extern`] the name that is missing, demangled.
     pub what: String,
-    /// For [`Rule::Extern`]: the functions that need it, those of the kernel crate where they can be told.
-    pub needed_by: Vec<String>,
+    /// The functions that this comes from: those of the kernel crate, where they can be told.
+    pub users: Vec<String>,
 }
 
 impl fmt::Display for Finding {
@@ -82,10 +82,7 @@ impl fmt::Display for Finding {
             write!(f, ", in `{function}`")?;
         }
         write!(f, ": `{}`: {}", self.what, self.rule.says())?;
-        for caller in &self.needed_by {
-            write!(f, "\n    needed by `{caller}`")?;
-        }
-        Ok(())
+        self.users.iter().try_for_each(|user| write!(f, "\n    from `{user}`"))
     }
 }
 
@@ -129,7 +126,7 @@ pub fn demangled(symbol: &str) -> String {
 }
 
 fn place(rule: Rule, function: &Function<'_>, line: usize, what: &str) -> Finding {
-    Finding { rule, line, function: Some(demangled(function.name)), what: what.to_owned(), needed_by: Vec::new() }
+    Finding { rule, line, function: Some(demangled(function.name)), what: what.to_owned(), users: Vec::new() }
 }
 
 fn externs(ptx: &Ptx<'_>, kernels: &str) -> Vec<Finding> {
@@ -139,15 +136,15 @@ fn externs(ptx: &Ptx<'_>, kernels: &str) -> Vec<Finding> {
         line: missing.line,
         function: None,
         what: demangled(missing.name),
-        needed_by: needed_by(missing.name, &callers, kernels),
+        users: users(missing.name, &callers, kernels),
     });
     findings.collect()
 }
 
 /// Who needs a name: up the callers to the first functions of the kernel crate; where no function of it has kept its name, the
 /// direct callers.
-fn needed_by(name: &str, callers: &BTreeMap<&str, BTreeSet<&str>>, kernels: &str) -> Vec<String> {
-    let mut users = BTreeSet::new();
+fn users(name: &str, callers: &BTreeMap<&str, BTreeSet<&str>>, kernels: &str) -> Vec<String> {
+    let mut found = BTreeSet::new();
     let mut seen = BTreeSet::new();
     let mut queue = VecDeque::from([name]);
     while let Some(callee) = queue.pop_front() {
@@ -157,16 +154,16 @@ fn needed_by(name: &str, callers: &BTreeMap<&str, BTreeSet<&str>>, kernels: &str
             }
             let human = demangled(caller);
             if is_of(&human, kernels) {
-                users.insert(human);
+                found.insert(human);
             } else {
                 queue.push_back(caller);
             }
         }
     }
-    if users.is_empty() {
-        users = callers.get(name).into_iter().flatten().map(|caller| demangled(caller)).collect();
+    if found.is_empty() {
+        found = callers.get(name).into_iter().flatten().map(|caller| demangled(caller)).collect();
     }
-    users.into_iter().collect()
+    found.into_iter().collect()
 }
 
 /// Whether the function belongs to the crate: `bank::audit`, `<bank::Account>::audit`, `<bank::Account as core::fmt::Debug>::fmt`.
@@ -176,9 +173,9 @@ fn is_of(function: &str, krate: &str) -> bool {
     owner.strip_prefix(krate).is_some_and(|rest| rest.starts_with("::"))
 }
 
-/// Whether `demangled` names a function of the crate.
+/// Whether a finding names a function of the crate.
 pub fn names_crate(finding: &Finding, krate: &str) -> bool {
-    finding.needed_by.iter().any(|function| is_of(function, krate))
+    finding.function.iter().chain(&finding.users).any(|function| is_of(function, krate))
 }
 
 /// `.param .u64 name` and `.param .u64 .ptr .align 1 name` are raw values. rustc gives a reference its alignment, so a larger one
@@ -320,7 +317,7 @@ fn debug_info(ptx: &Ptx<'_>, found: &mut Vec<Finding>) {
         line: at + 1,
         function: None,
         what: code(line).to_owned(),
-        needed_by: Vec::new(),
+        users: Vec::new(),
     }));
 }
 

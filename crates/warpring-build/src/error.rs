@@ -142,6 +142,7 @@ impl Error {
             Self::NoCargo { toolchain } => Some(format!("rustup component add cargo --toolchain {toolchain}")),
             Self::NoRustSrc { toolchain } => Some(format!("rustup component add rust-src --toolchain {toolchain}")),
             Self::NoVariable(_) => Some("call it from a build script, or name the crate with `Kernels::new`".to_owned()),
+            Self::Metadata { said, .. } if said.contains("feature") => None,
             Self::Metadata { .. } | Self::NoLibrary { .. } => {
                 Some("name the directory of the kernel crate's Cargo.toml".to_owned())
             }

@@ -40,6 +40,7 @@ pub mod ptxas;
 pub use check::{Finding, Rule, check};
 pub use error::Error;
 
+use std::collections::BTreeSet;
 use std::env;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -73,8 +74,8 @@ pub struct Compiled {
     pub text: String,
     /// What is in it.
     pub report: Report,
-    /// Where cargo puts what the package's own workspace builds.
-    pub target: PathBuf,
+    /// Where the entry crate and all that was compiled for it are kept.
+    pub scratch: PathBuf,
 }
 
 /// PTX that was compiled, passed the checks and was written.
@@ -156,7 +157,7 @@ impl Kernels {
         let ptx = match (&self.out, env::var_os("OUT_DIR")) {
             (Some(out), _) => out.clone(),
             (None, Some(dir)) if in_build_script() => PathBuf::from(dir).join(format!("{}.ptx", compiled.package)),
-            (None, _) => self.scratch_below(&compiled.target).join(format!("{}.ptx", compiled.package)),
+            (None, _) => compiled.scratch.join(format!("{}.ptx", compiled.package)),
         };
         write(&ptx, &compiled.text)?;
         Ok(Built { ptx, report: compiled.report })
@@ -186,7 +187,10 @@ impl Kernels {
         match (&self.scratch, env::var_os("OUT_DIR")) {
             (Some(scratch), _) => scratch.clone(),
             (None, Some(dir)) if in_build_script() => PathBuf::from(dir).join("warpring"),
-            (None, _) => target.join("warpring"),
+            (None, _) => match env::var_os("CARGO_TARGET_DIR") {
+                Some(dir) => env::current_dir().unwrap_or_default().join(dir).join("warpring"),
+                None => target.join("warpring"),
+            },
         }
     }
 }
@@ -238,9 +242,7 @@ impl Inner<'_> {
         };
         let mut findings = check(&text, &self.krate.library);
         if !findings.is_empty() {
-            if findings.iter().any(|finding| finding.rule == Rule::Extern && !check::names_crate(finding, &self.krate.library)) {
-                self.find_users(&mut findings);
-            }
+            self.find_users(&mut findings);
             let ptx = self.scratch.join(format!("{package}.refused.ptx"));
             write(&ptx, &text)?;
             return Err(Error::Checks { package, findings, ptx });
@@ -252,7 +254,7 @@ impl Inner<'_> {
             lines: ptx.lines.len(),
             compiler: self.toolchain.version.clone(),
         };
-        Ok(Compiled { package, text, report, target: self.krate.target.clone() })
+        Ok(Compiled { package, text, report, scratch: self.scratch.clone() })
     }
 
     /// rustc refuses the crate. If that is for lack of `alloc`, the functions that allocate are looked for.
@@ -263,17 +265,31 @@ impl Inner<'_> {
         {
             let findings = check(&text, &self.krate.library);
             let allocation = findings.into_iter().find(|finding| finding.what == entry::ALLOCATION);
-            return Error::Allocates { package, functions: allocation.map_or(Vec::new(), |found| found.needed_by), said };
+            return Error::Allocates { package, functions: allocation.map_or(Vec::new(), |found| found.users), said };
         }
+        // Without `std` nothing else is found either, and hundreds of lines say so.
+        let said = match said.split_once("\n\n") {
+            Some((first, _)) if first.contains("can't find crate for `std`") => first.to_owned(),
+            _ => said,
+        };
         Error::Compile { package, said }
     }
 
-    /// Whoever calls what is missing may be inlined into an entry: compiled once more, with nothing inlined, they have names.
+    /// What breaks a rule may be inlined into an entry. Compiled once more, with little inlined, the user's functions have names.
     fn find_users(&self, findings: &mut [Finding]) {
+        let library = &self.krate.library;
+        if findings.iter().all(|finding| check::names_crate(finding, library)) {
+            return;
+        }
         let Ok(Ok(text)) = self.rustc(true) else { return };
-        for named in check(&text, &self.krate.library) {
-            for finding in findings.iter_mut().filter(|finding| finding.rule == Rule::Extern && finding.what == named.what) {
-                finding.needed_by.clone_from(&named.needed_by);
+        let named: Vec<Finding> = check(&text, library).into_iter().filter(|found| check::names_crate(found, library)).collect();
+        for finding in findings.iter_mut().filter(|finding| !check::names_crate(finding, library)) {
+            let same =
+                |found: &&Finding| found.rule == finding.rule && (found.rule != Rule::Extern || found.what == finding.what);
+            let functions = named.iter().filter(same).flat_map(|found| found.function.iter().chain(&found.users));
+            let functions: BTreeSet<String> = functions.cloned().collect();
+            if !functions.is_empty() {
+                finding.users = functions.into_iter().collect();
             }
         }
     }

@@ -50,11 +50,11 @@ fn what_is_missing_is_reported_with_the_users_function() {
     let found = check(text, "bank");
     assert_eq!(found.len(), 2);
     assert_eq!((found[0].rule, found[0].line, found[0].what.as_str()), (Rule::Extern, 1, "malloc"));
-    assert_eq!(found[0].needed_by, ["bank::audit"], "the first of the crate, not those above it");
+    assert_eq!(found[0].users, ["bank::audit"], "the first of the crate, not those above it");
     assert_eq!((found[1].rule, found[1].line, found[1].what.as_str()), (Rule::Extern, 6, "WHAT"));
-    assert!(found[0].to_string().contains("needed by `bank::audit`"), "{}", found[0]);
+    assert!(found[0].to_string().contains("from `bank::audit`"), "{}", found[0]);
     // Where no function of the crate is left, the direct caller.
-    assert_eq!(check(text, "shop")[0].needed_by, ["alloc::new"]);
+    assert_eq!(check(text, "shop")[0].users, ["alloc::new"]);
     let declared =
         text.replace(".extern .func  (.param .b64 func_retval0) malloc", ".func malloc").replace(".extern .global", ".global");
     assert_eq!(rules(&declared), []);
