@@ -319,7 +319,8 @@ impl Inner<'_> {
             .arg("--manifest-path")
             .arg(&manifest)
             .arg("--target-dir")
-            .arg(self.scratch.join("target"))
+            // Cargo compiles all again in a directory that saw other flags.
+            .arg(self.scratch.join(&self.kernels.arch))
             .arg("--")
             .arg(format!("--emit=asm={}", text.display()))
             .arg(format!("--remap-path-prefix={}=warpring-entry", dir.display()));
