@@ -21,11 +21,13 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
 
 #[unsafe(no_mangle)]
 pub unsafe extern \"ptx-kernel\" fn warpring_run(grid: *const device::Grid) {
+    // SAFETY: the host launches it with what the contract of `run` asks for.
     unsafe { device::run::<kernels::__WarpringModule>(grid) }
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern \"ptx-kernel\" fn warpring_build(grid: *const device::Grid) {
+    // SAFETY: the host launches it with what the contract of `build` asks for.
     unsafe { device::build::<kernels::__WarpringModule>(grid) }
 }
 
@@ -43,8 +45,10 @@ unsafe extern \"C\" {
 
 struct Refusing;
 
+// SAFETY: nothing of this is ever run; it is compiled to see who calls it.
 unsafe impl core::alloc::GlobalAlloc for Refusing {
     unsafe fn alloc(&self, layout: core::alloc::Layout) -> *mut u8 {
+        // SAFETY: as above.
         unsafe { warpring_allocation(layout.size(), layout.align()) }
     }
     unsafe fn dealloc(&self, _: *mut u8, _: core::alloc::Layout) {}

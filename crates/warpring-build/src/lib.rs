@@ -176,7 +176,9 @@ impl Kernels {
         if in_build_script() {
             println!("cargo::rerun-if-env-changed={}", toolchain::VARIABLE);
             let sources = krate.local.iter().filter(|package| package.source.is_none()).flat_map(|package| &package.sources);
-            sources.for_each(|path| println!("cargo::rerun-if-changed={}", path.display()));
+            let lock = krate.workspace.join("Cargo.lock");
+            let lock = [lock].into_iter().filter(|lock| lock.is_file());
+            sources.cloned().chain(lock).for_each(|path| println!("cargo::rerun-if-changed={}", path.display()));
         }
         let scratch = self.scratch_below(&krate.target);
         let inner = Inner { kernels: self, toolchain, krate, scratch };

@@ -72,6 +72,11 @@ fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value[key].as_array().map_or(&[], Vec::as_slice)
 }
 
+fn rust_files(dir: &Path) -> impl Iterator<Item = PathBuf> {
+    let files = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    files.filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+}
+
 fn package(value: &Value) -> Package {
     let manifest = PathBuf::from(text(value, "manifest_path"));
     let dir = manifest.parent().unwrap_or(Path::new("")).to_owned();
@@ -82,7 +87,12 @@ fn package(value: &Value) -> Package {
         if kinds.contains(&"custom-build") {
             sources.push(path);
         } else if kinds.iter().any(|kind| kind.ends_with("lib") || *kind == "proc-macro") {
-            sources.extend(path.parent().map(Path::to_owned));
+            match path.parent() {
+                // The build directory may lie in there, and that changes all the time.
+                Some(parent) if parent == dir => sources.extend(rust_files(parent)),
+                Some(parent) => sources.push(parent.to_owned()),
+                None => {}
+            }
         }
     }
     Package {

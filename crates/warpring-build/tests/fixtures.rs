@@ -107,6 +107,15 @@ fn a_large_message_that_is_moved_is_a_copy_by_bytes() {
     assert!(findings.iter().all(|finding| finding.users.iter().any(handler)), "{error}");
 }
 
+#[test]
+fn a_path_in_the_text_is_not_one_of_this_machine() {
+    let Some(compiled) = compile("tells-where") else { return };
+    let bytes: Vec<String> = "src/lib.rs".bytes().map(|byte| byte.to_string()).collect();
+    let path = format!("{{{}", bytes.join(", "));
+    let text = compiled.unwrap().text;
+    assert!(text.contains(&path), "{path}");
+}
+
 /// Copies a directory, without what was built in it.
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();

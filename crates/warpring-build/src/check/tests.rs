@@ -128,6 +128,10 @@ fn nothing_is_copied_byte_by_byte() {
         Rule::ByteCopy,
         1,
     );
+    // A copy that also sums the bytes does what it must.
+    passes(
+        "$L_2:\n\tld.b8 %rs1, [%rd6];\n\tst.b8 [%rd7], %rs1;\n\tadd.s16 %rs3, %rs3, %rs1;\n\tadd.s64 %rd8, %rd8, 1;\n\t@%p2 bra $L_2;\n",
+    );
     // By words; a search; a fill; bytes that are changed on the way; a copy that runs once.
     passes("$L_2:\n\tld.b32 %r1, [%rd6];\n\tst.b32 [%rd7], %r1;\n\tadd.s64 %rd8, %rd8, 1;\n\t@%p2 bra $L_2;\n");
     passes("$L_2:\n\tld.b8 %rs1, [%rd6];\n\tadd.s64 %rd6, %rd6, 1;\n\tsetp.ne.b16 %p2, %rs1, 0;\n\t@%p2 bra $L_2;\n");
