@@ -131,7 +131,7 @@ fn ptxas() -> Result<Ptxas, String> {
         Err(PtxasError::Missing) => {}
         found => return found.map_err(|error| error.to_string()),
     }
-    let dir = scratch().join("ptxas");
+    let dir = target().join("ptxas");
     let program = dir.join("nvidia/cuda_nvcc/bin/ptxas");
     if !program.is_file() {
         fetch(&dir)?;
@@ -173,10 +173,13 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_owned()
 }
 
-/// Crates and architectures share what is compiled for them.
+/// Crates share what is compiled for an architecture, with the tests and with `warpring ptx`.
 fn scratch() -> PathBuf {
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir));
-    target.join("ptx")
+    target().join("warpring")
+}
+
+fn target() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir))
 }
 
 fn get(path: &Path) -> Result<String, String> {

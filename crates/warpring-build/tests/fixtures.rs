@@ -12,9 +12,9 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
 }
 
-/// All tests share what is compiled for the device.
+/// All tests share what is compiled for the device, with each other and with `cargo xtask ptx`.
 fn scratch() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join("fixtures")
+    Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("warpring")
 }
 
 /// Compiles the fixture with a feature; `None`, with a line that says so, where no toolchain can.

@@ -94,8 +94,9 @@ fn has_toolchain(done: &Done) -> bool {
 #[test]
 fn a_crate_is_compiled_and_compared() {
     let scratch = Scratch::new();
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ptx").to_str().unwrap().to_owned();
-    let here = [("CARGO_TARGET_DIR", target.as_str())];
+    // What is compiled for the device lies in the target directory of the workspace.
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().to_str().unwrap();
+    let here = [("CARGO_TARGET_DIR", target)];
     let file = scratch.path("kernels.ptx");
     let written = with(&here, &["ptx", &kernels(), "--out", &file]);
     if !has_toolchain(&written) {
