@@ -1,6 +1,8 @@
 //! `cargo xtask ci`: everything that CI checks, in one run, with one closing line that counts.
 //!
-//! `cargo xtask ci STEP..` runs single steps, by name; `cargo xtask steps` lists them.
+//! `cargo xtask ci STEP..` runs single steps, by name; `cargo xtask steps` lists them. `cargo xtask ptx` makes the committed PTX again.
+
+mod ptx;
 
 use std::env;
 use std::io::{BufRead, BufReader};
@@ -17,6 +19,12 @@ struct Step {
 
 /// The README's test command is the step `test`.
 const STEPS: &[Step] = &[
+    Step {
+        name: "nightly-setup",
+        what: "the nightly components that Miri and the GPU target need",
+        program: &["rustup", "component", "add", "rust-src", "miri", "--toolchain", "nightly"],
+        env: &[],
+    },
     Step { name: "format", what: "the source is formatted", program: &["cargo", "fmt", "--all", "--check"], env: &[] },
     Step {
         name: "lint",
@@ -38,12 +46,6 @@ const STEPS: &[Step] = &[
         env: &[("RUSTFLAGS", "--cfg loom"), ("CARGO_TARGET_DIR", "target/loom"), ("CARGO_PROFILE_RELEASE_LTO", "off")],
     },
     Step {
-        name: "nightly-setup",
-        what: "the nightly components that Miri and the GPU target need",
-        program: &["rustup", "component", "add", "rust-src", "miri", "--toolchain", "nightly"],
-        env: &[],
-    },
-    Step {
         name: "miri",
         what: "no undefined behaviour in the core's tests",
         program: &["cargo", "+nightly", "miri", "test", "-p", "warpring-core"],
@@ -59,28 +61,10 @@ const STEPS: &[Step] = &[
         ],
     },
     Step {
-        name: "device",
-        what: "core, kernels and conformance suite compile for the GPU",
-        program: &[
-            "cargo",
-            "+nightly",
-            "build",
-            "--quiet",
-            "--release",
-            "-p",
-            "warpring-kernels",
-            "-p",
-            "warpring-conformance",
-            "--lib",
-            "--target",
-            "nvptx64-nvidia-cuda",
-            "-Zbuild-std=core",
-        ],
-        env: &[
-            ("CARGO_TARGET_DIR", "target/device"),
-            ("CARGO_PROFILE_RELEASE_DEBUG", "0"),
-            ("CARGO_PROFILE_RELEASE_PANIC", "abort"),
-        ],
+        name: "ptx",
+        what: "the committed PTX is what the source gives, and every architecture takes it within its budget",
+        program: &["cargo", "xtask", "ptx", "--check"],
+        env: &[],
     },
     Step {
         name: "main-job",
@@ -98,8 +82,10 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         ["ci", chosen @ ..] => ci(chosen),
+        ["ptx"] => ptx::write(),
+        ["ptx", "--check"] => ptx::check(),
         _ => {
-            eprintln!("usage: cargo xtask ci [STEP..] | cargo xtask steps");
+            eprintln!("usage: cargo xtask ci [STEP..] | cargo xtask steps | cargo xtask ptx [--check]");
             ExitCode::from(2)
         }
     }

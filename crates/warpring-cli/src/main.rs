@@ -7,6 +7,7 @@ mod bench;
 mod doctor;
 mod input;
 mod kernels;
+mod ptx;
 mod run;
 mod stdout;
 #[cfg(test)]
@@ -14,6 +15,7 @@ mod stdout;
 mod test_data;
 
 use clap::{Parser, Subcommand};
+use std::borrow::Cow;
 use std::process::ExitCode;
 
 /// Ring kernels: persistent GPU actors, written once in plain Rust.
@@ -35,6 +37,7 @@ enum Command {
     Doctor(doctor::Doctor),
     Bench(bench::Bench),
     Accept(accept::Accept),
+    Ptx(ptx::Ptx),
 }
 
 #[derive(Subcommand)]
@@ -44,12 +47,14 @@ enum Job {
 }
 
 fn main() -> ExitCode {
+    let text = |hint: &'static str| Cow::Borrowed(hint);
     let done = match Cli::parse().command {
-        Command::Run(Job::FraudFeatures(job)) => job.run().map_err(|error| (error.to_string(), error.hint())),
-        Command::Run(Job::MarketBook(job)) => job.run().map_err(|error| (error.to_string(), error.hint())),
+        Command::Run(Job::FraudFeatures(job)) => job.run().map_err(|error| (error.to_string(), error.hint().map(text))),
+        Command::Run(Job::MarketBook(job)) => job.run().map_err(|error| (error.to_string(), error.hint().map(text))),
         Command::Kernels(kernels) => kernels.run().map_err(|error| (format!("standard output: {error}"), None)),
-        Command::Bench(bench) => bench.run().map_err(|error| (error.to_string(), error.hint())),
-        Command::Accept(accept) => accept.run().map_err(|error| (error.to_string(), error.hint())),
+        Command::Bench(bench) => bench.run().map_err(|error| (error.to_string(), error.hint().map(text))),
+        Command::Accept(accept) => accept.run().map_err(|error| (error.to_string(), error.hint().map(text))),
+        Command::Ptx(ptx) => ptx.run().map_err(|error| (error.to_string(), error.hint().map(Cow::Owned))),
         Command::Doctor(doctor) => {
             doctor.run();
             Ok(())

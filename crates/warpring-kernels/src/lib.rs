@@ -20,6 +20,7 @@ use fraud::terminal_risk::{Terminal, TerminalFeatures};
 use market::book::{Book, BookReply, BookUpdate};
 
 warpring::export! {
+    ptx = include_str!("../ptx/kernels.ptx");
     Customer { Transaction => CustomerFeatures }
     Terminal { Transaction => TerminalFeatures }
     Book { BookUpdate => BookReply }

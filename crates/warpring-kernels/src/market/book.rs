@@ -143,8 +143,13 @@ impl Book {
 }
 
 impl RingKernelHandler<BookUpdate, BookReply> for Book {
-    async fn handle(&self, ctx: &mut RingContext<'_>, update: BookUpdate) -> Result<BookReply> {
-        ctx.update(&self.state, |state| state.apply(&self.rules, &update)).map_err(KernelError::rejected)
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an async fn moves its arguments before it begins, and a move of so large a message is a loop over bytes on the \
+                  GPU; a block uses them where they are"
+    )]
+    fn handle(&self, ctx: &mut RingContext<'_>, update: BookUpdate) -> impl Future<Output = Result<BookReply>> {
+        async move { ctx.update(&self.state, |state| state.apply(&self.rules, &update)).map_err(KernelError::rejected) }
     }
 }
 

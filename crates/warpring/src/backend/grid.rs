@@ -110,6 +110,7 @@ impl Watch {
     }
 
     /// All workers have stopped.
+    #[cfg(feature = "sim")]
     pub(crate) fn has_ended(&self) -> bool {
         self.state().pulse == Pulse::Ended
     }

@@ -1,0 +1,192 @@
+//! `cargo xtask ptx`: the PTX that is committed beside the source, so that a user of our kernels needs neither nightly nor a toolkit.
+//!
+//! With `--check` nothing is written: the committed text must be what the source gives, and each architecture must take what is
+//! compiled for it, within the budget. One check for each crate and architecture, counted in a line like those of `cargo test`.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use warpring_build::budget::Budget;
+use warpring_build::ptxas::{Ptxas, PtxasError};
+use warpring_build::{Compiled, DEFAULT_ARCH, Kernels};
+
+/// The crates with committed PTX, each in `ptx/`: `kernels.ptx`, `budget.toml`, and `rustc`, which names the compiler that made it.
+const CRATES: &[&str] = &["crates/warpring-kernels"];
+
+/// The first is the one whose PTX is committed; on the others it is compiled for them, which is what a build script may do.
+const ARCHS: &[&str] = &[DEFAULT_ARCH, "sm_80", "sm_90", "sm_100"];
+
+/// The package that brings the assembler where no toolkit is installed.
+const PTXAS_PACKAGE: &str = "nvidia-cuda-nvcc-cu12==12.9.*";
+
+/// What became of a check.
+#[derive(Default)]
+struct Tally {
+    passed: u32,
+    failed: u32,
+    ignored: u32,
+}
+
+pub fn write() -> ExitCode {
+    for dir in CRATES {
+        let written = compile(dir, DEFAULT_ARCH).and_then(|compiled| {
+            let files = Files::of(dir);
+            put(&files.ptx, &compiled.text)?;
+            put(&files.compiler, &format!("{}\n", compiled.report.compiler))?;
+            Ok(format!("{}: {} lines", files.ptx.display(), compiled.report.lines))
+        });
+        match written {
+            Ok(said) => println!("{said}"),
+            Err(error) => {
+                eprintln!("error: {dir}: {error}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+pub fn check() -> ExitCode {
+    let start = Instant::now();
+    let mut tally = Tally::default();
+    let ptxas = match ptxas() {
+        Ok(ptxas) => Some(ptxas),
+        Err(why) => {
+            println!("skipped: nothing is assembled: {why}");
+            None
+        }
+    };
+    for dir in CRATES {
+        for arch in ARCHS {
+            match check_one(dir, arch, ptxas.as_ref(), &mut tally) {
+                Ok(()) => tally.passed += 1,
+                Err(error) => {
+                    println!("error: {dir}, {arch}: {error}");
+                    tally.failed += 1;
+                }
+            }
+        }
+    }
+    let verdict = if tally.failed == 0 { "ok" } else { "FAILED" };
+    let Tally { passed, failed, ignored } = tally;
+    let seconds = start.elapsed().as_secs_f32();
+    println!("test result: {verdict}. {passed} passed; {failed} failed; {ignored} ignored; finished in {seconds:.1}s");
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Compiles a crate for an architecture, compares, assembles, and compares with the budget.
+fn check_one(dir: &str, arch: &str, ptxas: Option<&Ptxas>, tally: &mut Tally) -> Result<(), String> {
+    let start = Instant::now();
+    let files = Files::of(dir);
+    let compiled = compile(dir, arch)?;
+    let report = &compiled.report;
+    println!("{dir}, {arch}: {} lines, {} functions, {:.1} s", report.lines, report.functions, start.elapsed().as_secs_f32());
+    if arch == DEFAULT_ARCH {
+        compare(&files, &compiled, tally)?;
+    }
+    let Some(ptxas) = ptxas else {
+        tally.ignored += 1;
+        return Ok(());
+    };
+    let text = scratch().join(format!("{}.{arch}.ptx", compiled.package));
+    put(&text, &compiled.text)?;
+    let usages = ptxas.assemble(&text, arch).map_err(|error| error.to_string())?;
+    for usage in usages.iter().filter(|usage| usage.registers.is_some() || usage.stack_bytes + usage.spill_bytes() > 0) {
+        println!("  {usage}");
+    }
+    let budget = Budget::read(&get(&files.budget)?).map_err(|error| format!("{}: {error}", files.budget.display()))?;
+    budget.check(arch, &usages).map_err(|errors| {
+        let lines: Vec<_> = errors.iter().map(|error| format!("{error}\nhint: {}", error.hint())).collect();
+        format!("{}\n{}", files.budget.display(), lines.join("\n"))
+    })
+}
+
+/// The committed text must be this one, if the same compiler made it; another one may well write another text.
+fn compare(files: &Files, compiled: &Compiled, tally: &mut Tally) -> Result<(), String> {
+    let committed = get(&files.ptx)?;
+    let made_by = get(&files.compiler)?;
+    if committed == compiled.text {
+        return Ok(());
+    }
+    if made_by.trim() != compiled.report.compiler {
+        println!("skipped: {} was made by {}, and this is {}", files.ptx.display(), made_by.trim(), compiled.report.compiler);
+        tally.ignored += 1;
+        return Ok(());
+    }
+    let same = committed.lines().zip(compiled.text.lines()).take_while(|(a, b)| a == b).count();
+    let path = files.ptx.display();
+    Err(format!("{path} is not what the source gives, from line {} on\nhint: cargo xtask ptx", same + 1))
+}
+
+fn compile(dir: &str, arch: &str) -> Result<Compiled, String> {
+    Kernels::new(root().join(dir)).arch(arch).scratch(scratch()).compile().map_err(|error| format!("{error:?}"))
+}
+
+/// The assembler of this machine; where there is none, that of the package, which is fetched once.
+fn ptxas() -> Result<Ptxas, String> {
+    match Ptxas::find() {
+        Err(PtxasError::Missing) => {}
+        found => return found.map_err(|error| error.to_string()),
+    }
+    let dir = target().join("ptxas");
+    let program = dir.join("nvidia/cuda_nvcc/bin/ptxas");
+    if !program.is_file() {
+        fetch(&dir)?;
+    }
+    Ok(Ptxas::at(program))
+}
+
+/// Unpacks the package into a directory, by whichever pip this machine has. Nothing is installed.
+fn fetch(dir: &Path) -> Result<(), String> {
+    let mut why = String::new();
+    for pip in [&["python3", "-m", "pip"][..], &["pip3"], &["pip"]] {
+        let target = dir.to_string_lossy();
+        let arguments = ["install", "--quiet", "--no-deps", "--only-binary", ":all:", "--target", &target, PTXAS_PACKAGE];
+        match Command::new(pip[0]).args(&pip[1..]).args(arguments).output() {
+            Ok(output) if output.status.success() => return Ok(()),
+            Ok(output) => why = String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+            Err(error) => why = format!("{}: {error}", pip[0]),
+        }
+    }
+    Err(format!("no ptxas on this machine, and pip did not fetch it: {why}"))
+}
+
+/// The committed files of a crate.
+struct Files {
+    ptx: PathBuf,
+    budget: PathBuf,
+    compiler: PathBuf,
+}
+
+impl Files {
+    fn of(dir: &str) -> Self {
+        let dir = root().join(dir).join("ptx");
+        Self { ptx: dir.join("kernels.ptx"), budget: dir.join("budget.toml"), compiler: dir.join("rustc") }
+    }
+}
+
+/// The root of the workspace.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_owned()
+}
+
+/// Crates share what is compiled for an architecture, with the tests and with `warpring ptx`.
+fn scratch() -> PathBuf {
+    target().join("warpring")
+}
+
+fn target() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir))
+}
+
+fn get(path: &Path) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn put(path: &Path, text: &str) -> Result<(), String> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(dir).and_then(|()| fs::write(path, text)).map_err(|error| format!("{}: {error}", path.display()))
+}
