@@ -399,7 +399,8 @@ impl Worker {
     }
 
     /// What to do next.
-    #[inline(always)]
+    #[cfg_attr(target_arch = "nvptx64", inline(never))]
+    #[cfg_attr(not(target_arch = "nvptx64"), inline(always))]
     pub(crate) fn next<F: Fabric>(&mut self) -> Step {
         self.steps = self.steps.wrapping_add(1);
         if self.steps & (TICK_STEPS - 1) == 0 {
@@ -507,7 +508,8 @@ impl Worker {
     }
 
     /// Books the result of a step on a frame. `began`: the step started it, so the lines of its message are still there.
-    #[inline(always)]
+    #[cfg_attr(target_arch = "nvptx64", inline(never))]
+    #[cfg_attr(not(target_arch = "nvptx64"), inline(always))]
     pub(crate) fn settle<F: Fabric>(&mut self, frame: *mut Frame, ended: Option<Outcome>, began: bool) {
         self.current = NONE;
         self.idle_rounds = 0;
@@ -591,6 +593,7 @@ impl Worker {
     }
 
     /// Looks at the clock after a step, and wakes frames whose time has come.
+    #[cfg_attr(target_arch = "nvptx64", inline(never))]
     pub(crate) fn tick(&mut self) {
         self.look();
         self.wake_due();
