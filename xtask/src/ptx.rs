@@ -97,7 +97,12 @@ fn check_one(module: &Module, arch: &str, ptxas: Option<&Ptxas>, tally: &mut Tal
     let compiled = compile(module, arch)?;
     let report = &compiled.report;
     let (dir, file) = (module.dir, module.file);
-    println!("{dir}/ptx/{file}, {arch}: {} lines, {} functions, {:.1} s", report.lines, report.functions, start.elapsed().as_secs_f32());
+    println!(
+        "{dir}/ptx/{file}, {arch}: {} lines, {} functions, {:.1} s",
+        report.lines,
+        report.functions,
+        start.elapsed().as_secs_f32()
+    );
     report.slow.iter().for_each(|function| println!("  slow: {function}"));
     if *arch == *DEFAULT_ARCH {
         compare(&files, &compiled, tally)?;

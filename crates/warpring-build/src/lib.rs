@@ -117,7 +117,14 @@ pub fn kernels() -> Result<Kernels, Error> {
 impl Kernels {
     /// The kernel crate in this directory.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), arch: DEFAULT_ARCH.to_owned(), features: Vec::new(), out: None, scratch: None, block_teams: false }
+        Self {
+            dir: dir.into(),
+            arch: DEFAULT_ARCH.to_owned(),
+            features: Vec::new(),
+            out: None,
+            scratch: None,
+            block_teams: false,
+        }
     }
 
     /// Compiles for this architecture; [`DEFAULT_ARCH`] otherwise. The PTX runs on it and on later ones.

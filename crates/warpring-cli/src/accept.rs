@@ -113,7 +113,7 @@ impl Accept {
 
     /// One step, in this process.
     fn step_here(&self, name: &str) -> Result<(), AcceptError> {
-        let backend = self.backend.backend().map_err(AcceptError::Backend)?;
+        let backend = self.backend.backend();
         let on = On::new(backend, self.data.clone());
         let Some(step) = STEPS.iter().find(|step| step.name == name) else { return Ok(()) };
         crate::stdout::print(&child::encode(&(step.run)(&on)).to_string()).map_err(AcceptError::Stdout)
@@ -160,7 +160,7 @@ impl Accept {
 
     /// Which backend it is, which must start, and on what device it runs.
     fn resolve(&self) -> Result<(Choice, Option<String>), AcceptError> {
-        let backend = self.backend.backend().map_err(AcceptError::Backend)?;
+        let backend = self.backend.backend();
         let runtime = start(backend, Some(1)).map_err(AcceptError::Backend)?;
         let name = runtime.backend();
         let choice = Choice::from_str(name, false).map_err(|_| AcceptError::UnknownBackend(name))?;

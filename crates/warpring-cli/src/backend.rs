@@ -29,21 +29,13 @@ pub enum Choice {
     Cuda,
 }
 
-/// Why the kernels cannot run there.
+/// Why the kernels cannot run there: the runtime could not be started.
 #[derive(Debug)]
-pub enum BackendError {
-    /// This build has no CUDA backend.
-    NoCuda,
-    /// The runtime could not be started.
-    Build(BuildError),
-}
+pub struct BackendError(BuildError);
 
 impl fmt::Display for BackendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoCuda => f.write_str("this build has no CUDA backend"),
-            Self::Build(error) => error.fmt(f),
-        }
+        self.0.fmt(f)
     }
 }
 
@@ -52,25 +44,22 @@ impl std::error::Error for BackendError {}
 impl BackendError {
     /// What to do about it, where something can be done.
     pub const fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::NoCuda => Some("use `--backend auto` or `--backend cpu`; the answers are the same"),
-            Self::Build(_) => None,
+        match self.0 {
+            BuildError::Cuda(_) => Some("use `--backend auto` or `--backend cpu`; the answers are the same"),
+            _ => None,
         }
     }
 }
 
 impl Choice {
     /// The backend, with its default options.
-    ///
-    /// # Errors
-    /// [`BackendError::NoCuda`].
-    pub fn backend(self) -> Result<Backend, BackendError> {
+    pub fn backend(self) -> Backend {
         match self {
-            Self::Auto => Ok(Backend::Auto),
-            Self::Cpu => Ok(Backend::Cpu),
+            Self::Auto => Backend::Auto,
+            Self::Cpu => Backend::Cpu,
             #[cfg(feature = "sim")]
-            Self::Sim => Ok(Backend::Sim(Default::default())),
-            Self::Cuda => Err(BackendError::NoCuda),
+            Self::Sim => Backend::Sim(Default::default()),
+            Self::Cuda => Backend::Cuda(Default::default()),
         }
     }
 }
@@ -81,19 +70,19 @@ impl BackendArgs {
     /// # Errors
     /// [`BackendError`].
     pub fn start(&self) -> Result<Runtime, BackendError> {
-        start(self.backend.backend()?, self.workers)
+        start(self.backend.backend(), self.workers)
     }
 }
 
 /// Starts a runtime of the ready-made kernels, with so many workers or as many as are good.
 ///
 /// # Errors
-/// [`BackendError::Build`].
+/// [`BackendError`].
 pub fn start(backend: Backend, workers: Option<u32>) -> Result<Runtime, BackendError> {
     let builder = Runtime::builder().module(&warpring_kernels::MODULE).backend(backend);
     let builder = match workers {
         Some(workers) => builder.workers(workers),
         None => builder,
     };
-    builder.build().map_err(BackendError::Build)
+    builder.build().map_err(BackendError)
 }

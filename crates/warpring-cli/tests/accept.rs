@@ -144,10 +144,14 @@ fn a_report_that_cannot_be_written_is_an_error() {
 }
 
 #[test]
-fn a_backend_that_is_not_built_is_an_error_before_any_step() {
+fn without_a_driver_cuda_is_an_error_before_any_step() {
+    if !matches!(warpring::devices(), Err(warpring::CudaError::NoDriver)) {
+        println!("skipped: this machine has a CUDA driver");
+        return;
+    }
     let done = accept(&[], &["--backend", "cuda"]);
     assert_eq!(done.out, "");
     done.fails_with(
-        "error: this build has no CUDA backend\nhint: use `--backend auto` or `--backend cpu`; the answers are the same",
+        "error: there is no CUDA driver on this machine: install NVIDIA's driver, or use the cpu backend\nhint: use `--backend auto` or `--backend cpu`; the answers are the same",
     );
 }

@@ -43,14 +43,18 @@ fn wrong_usage_is_exit_code_2_with_usage_on_standard_error() {
 }
 
 #[test]
-fn a_backend_that_is_not_built_is_an_error_with_a_hint() {
+fn without_a_driver_cuda_is_an_error_with_a_hint() {
+    if !matches!(warpring::devices(), Err(warpring::CudaError::NoDriver)) {
+        println!("skipped: this machine has a CUDA driver");
+        return;
+    }
     let recording = Scratch::new();
     let recording = recording.file("empty.ws", "");
     for job in [vec!["run", "fraud-features"], vec!["run", "market-book", "--format", "okx", "--input", &recording]] {
         let done = warpring(&[job, vec!["--backend", "cuda"]].concat());
         assert_eq!(done.out, "");
         done.fails_with(
-            "error: this build has no CUDA backend\nhint: use `--backend auto` or `--backend cpu`; the answers are the same",
+            "error: there is no CUDA driver on this machine: install NVIDIA's driver, or use the cpu backend\nhint: use `--backend auto` or `--backend cpu`; the answers are the same",
         );
     }
 }

@@ -399,8 +399,7 @@ impl Worker {
     }
 
     /// What to do next.
-    #[cfg_attr(target_arch = "nvptx64", inline(never))]
-    #[cfg_attr(not(target_arch = "nvptx64"), inline(always))]
+    #[inline(always)]
     pub(crate) fn next<F: Fabric>(&mut self) -> Step {
         self.steps = self.steps.wrapping_add(1);
         if self.steps & (TICK_STEPS - 1) == 0 {
@@ -439,10 +438,14 @@ impl Worker {
     /// A suspended frame that can go on, or an actor that has mail.
     #[inline(always)]
     fn next_local<F: Fabric>(&mut self) -> Option<Step> {
-        if let Some(frame) = self.pop_frame_resumable() {
+        let begins = !self.ready.is_empty() && self.frame_free != NONE;
+        // A handler that yields can go on again at once: every other step belongs to the actors that have mail.
+        if !(begins && self.steps & 1 == 0)
+            && let Some(frame) = self.pop_frame_resumable()
+        {
             return Some(self.resume(frame));
         }
-        if self.ready.is_empty() || self.frame_free == NONE {
+        if !begins {
             return None;
         }
         let slot = self.ready.head;

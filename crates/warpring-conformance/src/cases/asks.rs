@@ -6,8 +6,8 @@ use std::time::Duration;
 use warpring::prelude::*;
 use warpring::{Refusal, block_on};
 
-use crate::kernels::relay::{AskSelf, Forward, Look, Relay, Through, Travel};
-use crate::kernels::subject::{Add, Busy, Get, Nap, Subject};
+use crate::kernels::relay::{AskSelf, Forward, Look, Relay, Spread, Through, Travel};
+use crate::kernels::subject::{Add, Busy, Get, Nap, ReadLog, Subject};
 use crate::setup::{Held, Named, Setup, end, launch_on, same};
 
 const AN_HOUR_NS: u64 = 3_600_000_000_000;
@@ -240,6 +240,22 @@ pub(super) fn a_cycle_through_a_busy_actor_ends(setup: &Setup) -> Result<(), Str
             // What the other had asked meanwhile may still be on its way to its own deadline.
             crate::setup::eventually("both actors are free again", || Ok(from.ask(through).within(patience).wait() == Ok(1)))?;
         }
+    }
+    end(runtime)
+}
+
+pub(super) fn a_yield_lets_others_run(setup: &Setup) -> Result<(), String> {
+    let runtime = setup.runtime()?;
+    for worker in [0, 1] {
+        // It yields until its neighbour's mailbox, of one message, has room.
+        let options = LaunchOptions::default().on_worker(worker).mailbox(1);
+        let subject = block_on(runtime.launch(Subject::default(), options)).named("launching an actor")?;
+        let relay = launch_on(&runtime, worker, Relay::default())?;
+        let count = setup.scale(500, 20);
+        let told = relay.ask(Spread { to: subject.address(), from: 0, count }).wait();
+        same("notes told", told, Ok(u64::from(count)))?;
+        let log = subject.ask(ReadLog).wait().named("reading the log")?;
+        same("notes and wrong order", (log.count, log.out_of_order), (count, 0))?;
     }
     end(runtime)
 }
