@@ -287,7 +287,8 @@ impl Pending {
         if let Some(lines) = self.shared.cells.reply(held) {
             return Poll::Ready(Ok(lines));
         }
-        if first && wakes {
+        // The end wakes whoever has registered before it, and it is seen by who comes later.
+        if first && wakes && !self.shared.ended.load(Ordering::Acquire) {
             // Woken by the worker, or when the limit is over.
             return Poll::Pending;
         }

@@ -31,8 +31,10 @@ pub struct Link {
     launch: u32,
     /// Why the worker leaves, if it does: a [`Left`].
     why: u8,
-    /// The host has been told that there is nothing to do.
-    said_idle: bool,
+    /// Since when the host was told that there is nothing to do; 0: that there is.
+    said: u64,
+    /// Since when there is nothing to do.
+    idle_from: u64,
     /// Line of the last panic.
     pub(crate) fallen_line: u32,
     /// The launch ends at this time.
@@ -87,7 +89,8 @@ impl Link {
             pause_ns: memory.pause_ns,
             launch: 0,
             why: 0,
-            said_idle: false,
+            said: 0,
+            idle_from: 0,
             fallen_line: 0,
             until: u64::MAX,
             count: u64::MAX,
@@ -164,18 +167,24 @@ impl Worker {
         if post.is_null() {
             return;
         }
-        let idle = self.idle_rounds >= IDLE_AFTER;
-        if idle == self.link.said_idle && self.now.wrapping_sub(self.link.told_at) < REPORT_NS {
+        if self.idle_rounds == IDLE_AFTER {
+            self.link.idle_from = self.now.max(1);
+        }
+        let idle = if self.idle_rounds >= IDLE_AFTER { self.link.idle_from } else { 0 };
+        let link = &mut self.link;
+        // At once when the first idle time begins; of many short ones, now and then which it is.
+        let news = (idle == 0) != (link.said == 0) || idle.wrapping_sub(link.said) > REPORT_NS;
+        if !news && self.now.wrapping_sub(link.told_at) < REPORT_NS {
             return;
         }
-        self.link.told_at = self.now;
+        link.told_at = self.now;
         // SAFETY: the post is this worker's; the host reads single words of it.
         unsafe {
             (*post).clock.set(self.now);
             (*post).handled.set(self.counters.handled);
-            if idle != self.link.said_idle {
-                self.link.said_idle = idle;
-                (*post).idle_since.set(if idle { self.now.max(1) } else { 0 });
+            if link.said != idle {
+                link.said = idle;
+                (*post).idle_since.set(idle);
             }
         }
     }

@@ -160,6 +160,11 @@ impl Watch {
                 if !device.running()? {
                     state.take_letters(shared);
                     self.left(state, shared, device)?;
+                } else if (0..shared.settings.workers)
+                    .any(|worker| state.exit_of(shared, worker).is_some_and(|exit| exit.why != Left::Stopped))
+                {
+                    // One has run for as long as it may: the others would wait for its answers.
+                    set_leave(shared, true);
                 } else if !state.leaving && self.limits.hibernate_after.is_some_and(|limit| idle_for(shared, now) >= limit) {
                     // From here on whoever sends sees that the grid is about to sleep, and rouses it.
                     shared.seats.iter().for_each(|seat| seat.parked().store(1, Ordering::Release));
@@ -221,12 +226,7 @@ impl Watch {
     fn left(&self, state: &mut State, shared: &Shared, device: &mut impl Device) -> Result<(), Fault> {
         let mut exits = Vec::with_capacity(state.fallen.len());
         for worker in 0..shared.settings.workers {
-            // SAFETY: the post is in the shared area, and the worker has ended.
-            let exit = unsafe {
-                let post: *const Post = shared.plan.post(worker);
-                read_cell::<System>((&raw const (*post).exit).cast(), state.number)
-                    .and_then(|lines| lines.decode::<Exit>(lines.header().lines).ok())
-            };
+            let exit = state.exit_of(shared, worker);
             let Some(exit) = exit else { return Err(Fault(format!("worker {worker} ended without a word"))) };
             exits.push(exit);
         }
@@ -247,6 +247,16 @@ impl Watch {
 }
 
 impl State {
+    /// How a worker has left this launch, if it has.
+    fn exit_of(&self, shared: &Shared, worker: u32) -> Option<Exit> {
+        // SAFETY: the post is in the shared area; the record is read once its sequence is that of this launch, and written once in it.
+        unsafe {
+            let post: *const Post = shared.plan.post(worker);
+            read_cell::<System>((&raw const (*post).exit).cast(), self.number)
+                .and_then(|lines| lines.decode::<Exit>(lines.header().lines).ok())
+        }
+    }
+
     fn take_letters(&mut self, shared: &Shared) {
         for (worker, ring) in self.letters.iter_mut().enumerate() {
             while let Some(lines) = ring.peek::<System>() {
