@@ -1,6 +1,8 @@
 //! Actors that are measured: one asks, streams and visits, the other takes a stream and adds it up. They read the workers' clock, and
 //! every message and reply is checked, so what is measured is what the suite promises.
 
+use core::time::Duration;
+
 use warpring::GroupAddress;
 use warpring::prelude::*;
 
@@ -86,14 +88,20 @@ impl<const W: usize> Parcel<W> {
         }
         Self { words }
     }
+
+    /// Depends on every word, and on their order.
+    #[inline]
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        self.words.iter().fold(0, |digest: u64, word| digest.rotate_left(5).wrapping_add(*word))
+    }
 }
 
 impl Tally {
-    /// With another parcel: depends on every word, and on the order of parcels.
+    /// With a parcel of this digest: depends on the order of parcels.
     #[inline]
     #[must_use]
-    pub fn with(self, words: &[u64]) -> Self {
-        let digest = words.iter().fold(0_u64, |digest, word| digest.rotate_left(5).wrapping_add(*word));
+    pub const fn with(self, digest: u64) -> Self {
         Self { count: self.count + 1, sum: mixed(self.sum, digest) }
     }
 }
@@ -138,7 +146,7 @@ impl RingKernelHandler<Visit, Timed> for Pacer {
                 match ctx.tell(to, Mix { n: visit.n }).await {
                     Ok(()) => {}
                     Err(KernelError::MailboxFull { .. } | KernelError::Overloaded) => {
-                        ctx.yield_now().await;
+                        ctx.sleep(Duration::from_micros(1)).await;
                         continue;
                     }
                     Err(error) => return Err(error),
@@ -162,7 +170,7 @@ macro_rules! parcels {
                     match ctx.tell(pour.to, Parcel::<$words>::numbered(pour.seed.wrapping_add(u64::from(n)))).await {
                         Ok(()) => n += 1,
                         // On the same worker there is no ring that would hold the sender back.
-                        Err(KernelError::MailboxFull { .. } | KernelError::Overloaded) => ctx.yield_now().await,
+                        Err(KernelError::MailboxFull { .. } | KernelError::Overloaded) => ctx.sleep(Duration::from_micros(1)).await,
                         Err(error) => return Err(error),
                     }
                 }
@@ -177,7 +185,7 @@ macro_rules! parcels {
             #[expect(clippy::manual_async_fn, reason = "a block uses a large message where it is; an async fn moves it first")]
             fn handle(&self, ctx: &mut RingContext<'_>, parcel: Parcel<$words>) -> impl Future<Output = Result<()>> {
                 async move {
-                    ctx.update(&self.tally, |tally| *tally = tally.with(&parcel.words));
+                    ctx.update(&self.tally, |tally| *tally = tally.with(parcel.digest()));
                     Ok(())
                 }
             }
