@@ -1,7 +1,7 @@
 //! `--backend` and `--workers`: what the kernels run on.
 
 use std::fmt;
-use warpring::{Backend, BuildError, Runtime};
+use warpring::{Backend, BuildError, CudaOptions, Runtime};
 
 /// What the kernels run on.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -32,8 +32,6 @@ pub enum Choice {
 /// Why the kernels cannot run there.
 #[derive(Debug)]
 pub enum BackendError {
-    /// This build has no CUDA backend.
-    NoCuda,
     /// The runtime could not be started.
     Build(BuildError),
 }
@@ -41,7 +39,6 @@ pub enum BackendError {
 impl fmt::Display for BackendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoCuda => f.write_str("this build has no CUDA backend"),
             Self::Build(error) => error.fmt(f),
         }
     }
@@ -53,7 +50,7 @@ impl BackendError {
     /// What to do about it, where something can be done.
     pub const fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::NoCuda => Some("use `--backend auto` or `--backend cpu`; the answers are the same"),
+            Self::Build(BuildError::Cuda(_)) => Some("`--backend auto` and `--backend cpu` give the same answers"),
             Self::Build(_) => None,
         }
     }
@@ -61,16 +58,13 @@ impl BackendError {
 
 impl Choice {
     /// The backend, with its default options.
-    ///
-    /// # Errors
-    /// [`BackendError::NoCuda`].
-    pub fn backend(self) -> Result<Backend, BackendError> {
+    pub fn backend(self) -> Backend {
         match self {
-            Self::Auto => Ok(Backend::Auto),
-            Self::Cpu => Ok(Backend::Cpu),
+            Self::Auto => Backend::Auto,
+            Self::Cpu => Backend::Cpu,
             #[cfg(feature = "sim")]
-            Self::Sim => Ok(Backend::Sim(Default::default())),
-            Self::Cuda => Err(BackendError::NoCuda),
+            Self::Sim => Backend::Sim(Default::default()),
+            Self::Cuda => Backend::Cuda(CudaOptions::default()),
         }
     }
 }
@@ -81,7 +75,7 @@ impl BackendArgs {
     /// # Errors
     /// [`BackendError`].
     pub fn start(&self) -> Result<Runtime, BackendError> {
-        start(self.backend.backend()?, self.workers)
+        start(self.backend.backend(), self.workers)
     }
 }
 

@@ -57,8 +57,8 @@ enum BackendChoice {
 pub enum BenchError {
     /// Its time is virtual.
     Simulator,
-    /// This build has no CUDA backend.
-    NoCuda,
+    /// Its figures are taken by another command.
+    Cuda,
     /// Floors need two cpus.
     Cpus(TooFewCpus),
     /// A figure could not be measured.
@@ -73,7 +73,7 @@ impl fmt::Display for BenchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Simulator => f.write_str("the simulator has a virtual clock: its figures would say nothing about this machine"),
-            Self::NoCuda => f.write_str("this build has no CUDA backend"),
+            Self::Cuda => f.write_str("these figures are of the host's backends"),
             Self::Cpus(error) => error.fmt(f),
             Self::Figure(error) => error.fmt(f),
             Self::Report(path, error) => write!(f, "{}: {error}", path.display()),
@@ -86,7 +86,8 @@ impl BenchError {
     /// What to do about it, where something can be done.
     pub const fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Simulator | Self::NoCuda => Some("use `--backend cpu`"),
+            Self::Simulator => Some("use `--backend cpu`"),
+            Self::Cuda => Some("`warpring accept --backend cuda --step figures` measures a GPU beside its floors"),
             _ => None,
         }
     }
@@ -102,7 +103,7 @@ impl Bench {
             BackendChoice::Auto => Backend::Auto,
             BackendChoice::Cpu => Backend::Cpu,
             BackendChoice::Sim => return Err(BenchError::Simulator),
-            BackendChoice::Cuda => return Err(BenchError::NoCuda),
+            BackendChoice::Cuda => return Err(BenchError::Cuda),
         };
         let stage = Stage::new(if self.quick { Effort::quick() } else { Effort::full() }).map_err(BenchError::Cpus)?;
         let mut report = Report::new(&stage.clock);

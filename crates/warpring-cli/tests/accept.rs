@@ -72,7 +72,8 @@ fn every_step_in_the_simulator_passes_or_says_why_it_was_not_run() {
     let rows = rows(&done);
     assert_eq!(rows.len(), 13, "{done:?}");
     let passed: Vec<_> = rows.iter().filter(|(verdict, _)| verdict == "PASS").map(|(_, name)| name.as_str()).collect();
-    let expected = ["conformance", "fraud-features", "many-actors", "cycles", "full-rings", "panic", "stop-under-load"];
+    let expected =
+        ["conformance", "fraud-features", "many-actors", "cycles", "full-rings", "panic", "stop-under-load", "hibernate"];
     assert_eq!(passed, expected, "{done:?}");
     assert!(done.out.contains("300 actors on 1 workers, 30000 messages"), "{done:?}");
     assert!(done.out.contains("the simulator's time is virtual"), "{done:?}");
@@ -144,10 +145,23 @@ fn a_report_that_cannot_be_written_is_an_error() {
 }
 
 #[test]
-fn a_backend_that_is_not_built_is_an_error_before_any_step() {
+fn a_machine_without_a_gpu_is_an_error_before_any_step() {
+    if warpring::devices().is_ok_and(|devices| !devices.is_empty()) {
+        return println!("skipped: there is a GPU");
+    }
     let done = accept(&[], &["--backend", "cuda"]);
+    assert_eq!((done.code, done.out.as_str()), (Some(1), ""));
+    assert!(done.err.starts_with("error: ") && done.err.contains("CUDA driver"), "{done:?}");
+    assert!(done.err.ends_with("hint: `--backend auto` and `--backend cpu` give the same answers\n"), "{done:?}");
+}
+
+#[cfg(feature = "sim")]
+#[test]
+fn launches_are_bounded_where_there_are_launches() {
+    let done = accept(&["cycles"], &["--backend", "sim", "--messages-per-launch", "50"]);
+    assert_eq!(rows(&done), [("PASS".to_owned(), "cycles".to_owned())], "{done:?}");
+    let done = accept(&["cycles"], &["--backend", "cpu", "--messages-per-launch", "50"]);
     assert_eq!(done.out, "");
-    done.fails_with(
-        "error: this build has no CUDA backend\nhint: use `--backend auto` or `--backend cpu`; the answers are the same",
-    );
+    done.fails_with("error: `--messages-per-launch` bounds the launches of a grid, and backend cpu has none");
+    assert_eq!(accept(&["cycles"], &["--messages-per-launch", "0"]).code, Some(2));
 }

@@ -102,6 +102,23 @@ pub struct Floors {
 }
 
 impl Floors {
+    /// None of them, because of this.
+    pub fn unmeasured(why: &GpuError) -> Self {
+        Self {
+            device: String::new(),
+            cycles_per_ns: 0.0,
+            line: None,
+            fenced: None,
+            block_global: None,
+            block_shared: None,
+            echo: None,
+            launch: None,
+            graph: None,
+            bytes_per_second: None,
+            failed: vec![("all floors".to_owned(), why.to_string())],
+        }
+    }
+
     /// Messages of 64 bytes that the device's memory could take in a second.
     pub fn messages_per_second(&self) -> Option<f64> {
         self.bytes_per_second.map(|bytes| bytes / 64.0)
