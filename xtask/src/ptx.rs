@@ -13,10 +13,22 @@ use warpring_build::budget::Budget;
 use warpring_build::ptxas::{Ptxas, PtxasError};
 use warpring_build::{Compiled, DEFAULT_ARCH, Kernels};
 
-/// The crates with committed PTX, each in `ptx/`: `kernels.ptx`, `budget.toml`, and `rustc`, which names the compiler that made it.
-const CRATES: &[&str] = &["crates/warpring-kernels"];
+/// A committed text.
+struct Module {
+    dir: &'static str,
+    /// Its name in `ptx/`; beside it are `budget.toml`, and `rustc`, which names the compiler that made it.
+    file: &'static str,
+    block_teams: bool,
+    /// The first is the one whose PTX is committed; on the others it is compiled for them, which is what a build script may do.
+    archs: &'static [&'static str],
+}
 
-/// The first is the one whose PTX is committed; on the others it is compiled for them, which is what a build script may do.
+const MODULES: &[Module] = &[
+    Module { dir: "crates/warpring-kernels", file: "kernels.ptx", block_teams: false, archs: ARCHS },
+    Module { dir: "crates/warpring-conformance", file: "kernels.ptx", block_teams: false, archs: ARCHS },
+    Module { dir: "crates/warpring-conformance", file: "block.ptx", block_teams: true, archs: &[DEFAULT_ARCH] },
+];
+
 const ARCHS: &[&str] = &[DEFAULT_ARCH, "sm_80", "sm_90", "sm_100"];
 
 /// The package that brings the assembler where no toolkit is installed.
@@ -31,9 +43,10 @@ struct Tally {
 }
 
 pub fn write() -> ExitCode {
-    for dir in CRATES {
-        let written = compile(dir, DEFAULT_ARCH).and_then(|compiled| {
-            let files = Files::of(dir);
+    for module in MODULES {
+        let dir = module.dir;
+        let written = compile(module, DEFAULT_ARCH).and_then(|compiled| {
+            let files = Files::of(module);
             put(&files.ptx, &compiled.text)?;
             put(&files.compiler, &format!("{}\n", compiled.report.compiler))?;
             Ok(format!("{}: {} lines", files.ptx.display(), compiled.report.lines))
@@ -59,12 +72,12 @@ pub fn check() -> ExitCode {
             None
         }
     };
-    for dir in CRATES {
-        for arch in ARCHS {
-            match check_one(dir, arch, ptxas.as_ref(), &mut tally) {
+    for module in MODULES {
+        for arch in module.archs {
+            match check_one(module, arch, ptxas.as_ref(), &mut tally) {
                 Ok(()) => tally.passed += 1,
                 Err(error) => {
-                    println!("error: {dir}, {arch}: {error}");
+                    println!("error: {}/ptx/{}, {arch}: {error}", module.dir, module.file);
                     tally.failed += 1;
                 }
             }
@@ -78,20 +91,27 @@ pub fn check() -> ExitCode {
 }
 
 /// Compiles a crate for an architecture, compares, assembles, and compares with the budget.
-fn check_one(dir: &str, arch: &str, ptxas: Option<&Ptxas>, tally: &mut Tally) -> Result<(), String> {
+fn check_one(module: &Module, arch: &str, ptxas: Option<&Ptxas>, tally: &mut Tally) -> Result<(), String> {
     let start = Instant::now();
-    let files = Files::of(dir);
-    let compiled = compile(dir, arch)?;
+    let files = Files::of(module);
+    let compiled = compile(module, arch)?;
     let report = &compiled.report;
-    println!("{dir}, {arch}: {} lines, {} functions, {:.1} s", report.lines, report.functions, start.elapsed().as_secs_f32());
-    if arch == DEFAULT_ARCH {
+    let (dir, file) = (module.dir, module.file);
+    println!(
+        "{dir}/ptx/{file}, {arch}: {} lines, {} functions, {:.1} s",
+        report.lines,
+        report.functions,
+        start.elapsed().as_secs_f32()
+    );
+    report.slow.iter().for_each(|function| println!("  slow: {function}"));
+    if *arch == *DEFAULT_ARCH {
         compare(&files, &compiled, tally)?;
     }
     let Some(ptxas) = ptxas else {
         tally.ignored += 1;
         return Ok(());
     };
-    let text = scratch().join(format!("{}.{arch}.ptx", compiled.package));
+    let text = scratch().join(format!("{}.{arch}.{file}", compiled.package));
     put(&text, &compiled.text)?;
     let usages = ptxas.assemble(&text, arch).map_err(|error| error.to_string())?;
     for usage in usages.iter().filter(|usage| usage.registers.is_some() || usage.stack_bytes + usage.spill_bytes() > 0) {
@@ -121,8 +141,10 @@ fn compare(files: &Files, compiled: &Compiled, tally: &mut Tally) -> Result<(), 
     Err(format!("{path} is not what the source gives, from line {} on\nhint: cargo xtask ptx", same + 1))
 }
 
-fn compile(dir: &str, arch: &str) -> Result<Compiled, String> {
-    Kernels::new(root().join(dir)).arch(arch).scratch(scratch()).compile().map_err(|error| format!("{error:?}"))
+fn compile(module: &Module, arch: &str) -> Result<Compiled, String> {
+    let kernels = Kernels::new(root().join(module.dir)).arch(arch).scratch(scratch());
+    let kernels = if module.block_teams { kernels.block_teams() } else { kernels };
+    kernels.compile().map_err(|error| format!("{error:?}"))
 }
 
 /// The assembler of this machine; where there is none, that of the package, which is fetched once.
@@ -162,9 +184,9 @@ struct Files {
 }
 
 impl Files {
-    fn of(dir: &str) -> Self {
-        let dir = root().join(dir).join("ptx");
-        Self { ptx: dir.join("kernels.ptx"), budget: dir.join("budget.toml"), compiler: dir.join("rustc") }
+    fn of(module: &Module) -> Self {
+        let dir = root().join(module.dir).join("ptx");
+        Self { ptx: dir.join(module.file), budget: dir.join("budget.toml"), compiler: dir.join("rustc") }
     }
 }
 

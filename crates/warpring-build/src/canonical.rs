@@ -32,6 +32,23 @@ pub fn canonical(text: &str) -> String {
     format!("{body}\n")
 }
 
+/// The text in which each entry may use so many registers: the rest of a multiprocessor's is for other blocks. rustc has no
+/// attribute for it.
+pub fn with_registers(text: &str, registers: u32) -> String {
+    let mut out = String::with_capacity(text.len() + 64);
+    let mut in_head = false;
+    for line in text.lines() {
+        in_head |= line.starts_with(".visible .entry");
+        if in_head && line.starts_with('{') {
+            in_head = false;
+            let _ = writeln!(out, ".maxnreg {registers}");
+        }
+        out.push_str(line);
+        out.push('\n');
+    }
+    out
+}
+
 /// Comments at module level: LLVM's banner, `.globl` lines. Those that bracket inline assembly say where it is, and stay.
 fn is_noise(line: &str) -> bool {
     let Some(comment) = line.trim_start().strip_prefix("//") else { return false };
@@ -129,6 +146,13 @@ fn fnv(bytes: impl Iterator<Item = u8>) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn entries_and_only_they_get_a_limit_of_registers() {
+        let text = ".func f()\n{\n}\n.visible .entry run(\n\t.param .u64 p\n)\n{\n\tret;\n}\n";
+        let limited = ".func f()\n{\n}\n.visible .entry run(\n\t.param .u64 p\n)\n.maxnreg 128\n{\n\tret;\n}\n";
+        assert_eq!(super::with_registers(text, 128), limited);
+    }
+
     use super::*;
     use crate::check::demangled;
 

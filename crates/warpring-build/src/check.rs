@@ -173,6 +173,12 @@ fn is_of(function: &str, krate: &str) -> bool {
     owner.strip_prefix(krate).is_some_and(|rest| rest.starts_with("::"))
 }
 
+/// Whether a finding is in a function of the crate, or in one that was made for its types.
+pub fn is_about(finding: &Finding, krate: &str) -> bool {
+    let path = format!("{krate}::");
+    finding.function.as_ref().is_some_and(|function| function.contains(&path))
+}
+
 /// Whether a finding names a function of the crate.
 pub fn names_crate(finding: &Finding, krate: &str) -> bool {
     finding.function.iter().chain(&finding.users).any(|function| is_of(function, krate))

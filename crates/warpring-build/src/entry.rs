@@ -32,6 +32,12 @@ pub unsafe extern \"ptx-kernel\" fn warpring_build(grid: *const device::Grid) {
 }
 
 #[unsafe(no_mangle)]
+pub unsafe extern \"ptx-kernel\" fn warpring_finish(grid: *const device::Grid) {
+    // SAFETY: the host launches it with what the contract of `finish` asks for.
+    unsafe { device::finish(grid) }
+}
+
+#[unsafe(no_mangle)]
 pub static WARPRING_LAYOUT: device::Layout = device::Layout::of::<kernels::__WarpringModule>();
 ";
 

@@ -54,6 +54,8 @@ const TARGET: &str = "nvptx64-nvidia-cuda";
 /// The architecture that is compiled for where none is named: the oldest that has what the worker loop needs. Its PTX runs on all
 /// later ones.
 pub const DEFAULT_ARCH: &str = "sm_70";
+/// Most registers of a lane: sixteen warps of so many fill a multiprocessor.
+pub const REGISTERS: u32 = 128;
 
 /// A kernel crate, and how it is to be compiled.
 #[derive(Clone, Debug)]
@@ -63,6 +65,7 @@ pub struct Kernels {
     features: Vec<String>,
     out: Option<PathBuf>,
     scratch: Option<PathBuf>,
+    block_teams: bool,
 }
 
 /// PTX that was compiled and passed the checks.
@@ -98,6 +101,8 @@ pub struct Report {
     pub lines: usize,
     /// What compiled it.
     pub compiler: String,
+    /// Functions of the kernel crate that copy byte by byte: see [`slow_copy`].
+    pub slow: Vec<String>,
 }
 
 /// The crate whose build script this is.
@@ -112,7 +117,14 @@ pub fn kernels() -> Result<Kernels, Error> {
 impl Kernels {
     /// The kernel crate in this directory.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), arch: DEFAULT_ARCH.to_owned(), features: Vec::new(), out: None, scratch: None }
+        Self {
+            dir: dir.into(),
+            arch: DEFAULT_ARCH.to_owned(),
+            features: Vec::new(),
+            out: None,
+            scratch: None,
+            block_teams: false,
+        }
     }
 
     /// Compiles for this architecture; [`DEFAULT_ARCH`] otherwise. The PTX runs on it and on later ones.
@@ -163,6 +175,13 @@ impl Kernels {
         Ok(Built { ptx, report: compiled.report })
     }
 
+    /// With teams of a block: the lanes of a whole block execute a handler together, instead of those of a warp.
+    #[must_use]
+    pub fn block_teams(mut self) -> Self {
+        self.block_teams = true;
+        self
+    }
+
     /// Compiles and checks.
     ///
     /// # Errors
@@ -209,6 +228,12 @@ fn is_arch(name: &str) -> bool {
     (2..=3).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit()) && number.len() <= digits.len() + 1
 }
 
+/// What there is to say of a function that copies byte by byte.
+pub fn slow_copy() -> &'static str {
+    "copies a value of more than 128 bytes, which LLVM does byte by byte on the GPU: send it in parts, or use it where it is, in an \
+     `async move` block"
+}
+
 fn write(path: &Path, text: &str) -> Result<(), Error> {
     let io = |error| Error::Io { path: path.to_owned(), error };
     if let Some(dir) = path.parent() {
@@ -239,10 +264,13 @@ impl Inner<'_> {
         lock_file.lock().map_err(io(&lock))?;
 
         let text = match self.rustc(false)? {
-            Ok(text) => canonical::canonical(&text),
+            Ok(text) => canonical::with_registers(&canonical::canonical(&text), REGISTERS),
             Err(said) => return Err(self.refused(said)),
         };
-        let mut findings = check(&text, &self.krate.library);
+        // A user's large message is slow to copy, and right all the same; in the worker loop it is neither meant nor bearable.
+        let (slow, mut findings): (Vec<_>, Vec<_>) = check(&text, &self.krate.library)
+            .into_iter()
+            .partition(|found| found.rule == Rule::ByteCopy && check::is_about(found, &self.krate.library));
         if !findings.is_empty() {
             self.find_users(&mut findings);
             let ptx = self.scratch.join(format!("{package}.refused.ptx"));
@@ -255,7 +283,11 @@ impl Inner<'_> {
             functions: ptx.functions.iter().filter(|function| !function.entry).count(),
             lines: ptx.lines.len(),
             compiler: self.toolchain.version.clone(),
+            slow: slow.iter().filter_map(|found| found.function.clone()).collect::<BTreeSet<_>>().into_iter().collect(),
         };
+        if in_build_script() {
+            report.slow.iter().for_each(|function| println!("cargo::warning={function}: {}", slow_copy()));
+        }
         Ok(Compiled { package, text, report, scratch: self.scratch.clone() })
     }
 
@@ -311,6 +343,9 @@ impl Inner<'_> {
         }
         let text = dir.join("module.s");
         let mut flags = vec![format!("-Ctarget-cpu={}", self.kernels.arch), "-Clinker=true".to_owned()];
+        if self.kernels.block_teams {
+            flags.extend(["--cfg".to_owned(), "warpring_team=\"block\"".to_owned()]);
+        }
         flags.push(entry::remap(&self.toolchain.library(), ""));
         flags.extend(self.krate.registries.iter().map(|dir| entry::remap(dir, "")));
         let mut command = self.toolchain.command(&self.krate.package.dir);
@@ -322,7 +357,7 @@ impl Inner<'_> {
             .arg(&manifest)
             .arg("--target-dir")
             // Cargo compiles all again in a directory that saw other flags.
-            .arg(self.scratch.join(&self.kernels.arch))
+            .arg(self.scratch.join(format!("{}{}", self.kernels.arch, if self.kernels.block_teams { "-block" } else { "" })))
             .arg("--")
             .arg(format!("--emit=asm={}", text.display()))
             .arg(format!("--remap-path-prefix={}=warpring-entry", dir.display()));

@@ -43,9 +43,9 @@ fn line_of(text: &str) -> usize {
 fn a_clean_crate_becomes_a_module() {
     let Some(compiled) = compile("default") else { return };
     let compiled = compiled.unwrap();
-    assert_eq!(compiled.report.entries.len(), 2, "{:?}", compiled.report);
+    assert_eq!(compiled.report.entries.len(), 3, "{:?}", compiled.report);
     assert!(compiled.report.entries.iter().all(|entry| entry.starts_with("warpring_")), "{:?}", compiled.report);
-    assert!(compiled.text.contains(".visible .global .align 8 .b8 WARPRING_LAYOUT[32]"));
+    assert!(compiled.text.contains(".visible .global .align 8 .b8 WARPRING_LAYOUT[40]"));
     assert!(compiled.text.starts_with(".version 7.0\n.target sm_70\n"));
 }
 
@@ -98,13 +98,11 @@ fn a_call_out_of_the_module_names_the_function_that_makes_it() {
 }
 
 #[test]
-fn a_large_message_that_is_moved_is_a_copy_by_bytes() {
-    let Some(refused) = compile("copies-bytes") else { return };
-    let error = refused.unwrap_err();
-    let Error::Checks { findings, .. } = &error else { panic!("{error}") };
-    let handler = |user: &String| user.starts_with("<breaks::Account as ") && user.contains("::handle");
-    assert!(findings.iter().all(|finding| finding.rule == Rule::ByteCopy), "{error}");
-    assert!(findings.iter().all(|finding| finding.users.iter().any(handler)), "{error}");
+fn a_large_message_that_is_moved_is_right_but_slow() {
+    let (Some(large), Some(small)) = (compile("copies-bytes"), compile("default")) else { return };
+    let slow = large.unwrap().report.slow;
+    assert!(!slow.is_empty() && slow.iter().all(|function| function.contains("breaks::")), "{slow:?}");
+    assert_eq!(small.unwrap().report.slow, Vec::<String>::new());
 }
 
 #[test]

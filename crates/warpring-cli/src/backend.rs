@@ -1,7 +1,7 @@
 //! `--backend` and `--workers`: what the kernels run on.
 
 use std::fmt;
-use warpring::{Backend, BuildError, CudaOptions, Runtime};
+use warpring::{Backend, BuildError, Runtime};
 
 /// What the kernels run on.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -29,29 +29,30 @@ pub enum Choice {
     Cuda,
 }
 
-/// Why the kernels cannot run there.
+/// Why the kernels cannot run there: the runtime could not be started.
 #[derive(Debug)]
-pub enum BackendError {
-    /// The runtime could not be started.
-    Build(BuildError),
-}
+pub struct BackendError(BuildError);
 
 impl fmt::Display for BackendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Build(error) => error.fmt(f),
-        }
+        self.0.fmt(f)
     }
 }
 
 impl std::error::Error for BackendError {}
 
+impl From<BuildError> for BackendError {
+    fn from(error: BuildError) -> Self {
+        Self(error)
+    }
+}
+
 impl BackendError {
     /// What to do about it, where something can be done.
     pub const fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Build(BuildError::Cuda(_)) => Some("`--backend auto` and `--backend cpu` give the same answers"),
-            Self::Build(_) => None,
+        match self.0 {
+            BuildError::Cuda(_) => Some("use `--backend auto` or `--backend cpu`; the answers are the same"),
+            _ => None,
         }
     }
 }
@@ -64,7 +65,7 @@ impl Choice {
             Self::Cpu => Backend::Cpu,
             #[cfg(feature = "sim")]
             Self::Sim => Backend::Sim(Default::default()),
-            Self::Cuda => Backend::Cuda(CudaOptions::default()),
+            Self::Cuda => Backend::Cuda(Default::default()),
         }
     }
 }
@@ -82,12 +83,12 @@ impl BackendArgs {
 /// Starts a runtime of the ready-made kernels, with so many workers or as many as are good.
 ///
 /// # Errors
-/// [`BackendError::Build`].
+/// [`BackendError`].
 pub fn start(backend: Backend, workers: Option<u32>) -> Result<Runtime, BackendError> {
     let builder = Runtime::builder().module(&warpring_kernels::MODULE).backend(backend);
     let builder = match workers {
         Some(workers) => builder.workers(workers),
         None => builder,
     };
-    builder.build().map_err(BackendError::Build)
+    builder.build().map_err(BackendError)
 }

@@ -57,8 +57,8 @@ enum BackendChoice {
 pub enum BenchError {
     /// Its time is virtual.
     Simulator,
-    /// Its figures are taken by another command.
-    Cuda,
+    /// The figures of a GPU are those of `accept`.
+    Gpu,
     /// Floors need two cpus.
     Cpus(TooFewCpus),
     /// A figure could not be measured.
@@ -73,7 +73,7 @@ impl fmt::Display for BenchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Simulator => f.write_str("the simulator has a virtual clock: its figures would say nothing about this machine"),
-            Self::Cuda => f.write_str("these figures are of the host's backends"),
+            Self::Gpu => f.write_str("these figures are of CPU threads, beside floors of CPU threads"),
             Self::Cpus(error) => error.fmt(f),
             Self::Figure(error) => error.fmt(f),
             Self::Report(path, error) => write!(f, "{}: {error}", path.display()),
@@ -87,7 +87,7 @@ impl BenchError {
     pub const fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Simulator => Some("use `--backend cpu`"),
-            Self::Cuda => Some("`warpring accept --backend cuda --step figures` measures a GPU beside its floors"),
+            Self::Gpu => Some("`warpring accept --backend cuda --step figures` measures a GPU, beside its own floors"),
             _ => None,
         }
     }
@@ -103,7 +103,7 @@ impl Bench {
             BackendChoice::Auto => Backend::Auto,
             BackendChoice::Cpu => Backend::Cpu,
             BackendChoice::Sim => return Err(BenchError::Simulator),
-            BackendChoice::Cuda => return Err(BenchError::Cuda),
+            BackendChoice::Cuda => return Err(BenchError::Gpu),
         };
         let stage = Stage::new(if self.quick { Effort::quick() } else { Effort::full() }).map_err(BenchError::Cpus)?;
         let mut report = Report::new(&stage.clock);

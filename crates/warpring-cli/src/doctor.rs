@@ -89,7 +89,8 @@ fn cpu() -> Finding {
 fn runtime() -> Finding {
     let proof = || -> Result<String, String> {
         let runtime = Runtime::builder().module(&warpring_kernels::MODULE).build().map_err(|error| error.to_string())?;
-        let (backend, workers) = (runtime.backend(), runtime.workers());
+        let (backend, device, workers) = (runtime.backend(), runtime.device(), runtime.workers());
+        let why_not_gpu = runtime.why_not_gpu().map(ToString::to_string);
         let actor = block_on(runtime.launch(Customer::new(), LaunchOptions::default())).map_err(|error| error.to_string())?;
         let payment = Transaction { unix_seconds: 0, amount_micros: 1_500_000, fraud: false };
         let answer = actor.ask(payment).wait().map_err(|error| error.to_string())?;
@@ -98,7 +99,8 @@ fn runtime() -> Finding {
             return Err(format!("an actor on the {backend} backend answered wrongly: {answer:?}"));
         }
         let workers = if workers == 1 { "1 worker".to_owned() } else { format!("{workers} workers") };
-        Ok(format!("backend {backend}, {workers} pinned from the last core down; an actor was asked and answered"))
+        let why = why_not_gpu.map_or(String::new(), |why| format!(" (no GPU: {why})"));
+        Ok(format!("backend {backend} on {device}, {workers}; an actor was asked and answered{why}"))
     };
     Finding { name: "runtime", found: proof(), serves: "everything", cure: "report it as a bug, with this output" }
 }
@@ -128,7 +130,7 @@ fn membarrier() -> Finding {
 }
 
 fn this_build() -> Finding {
-    let backends = if cfg!(feature = "sim") { "cpu, sim" } else { "cpu" };
+    let backends = if cfg!(feature = "sim") { "cpu, cuda, sim" } else { "cpu, cuda" };
     Finding { name: "backends built", found: Ok(backends.to_owned()), serves: "`--backend`", cure: "" }
 }
 

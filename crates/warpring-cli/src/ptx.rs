@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use warpring_build::ptxas::{Ptxas, PtxasError};
-use warpring_build::{Compiled, DEFAULT_ARCH, Error, Kernels};
+use warpring_build::{Compiled, DEFAULT_ARCH, Error, Kernels, slow_copy};
 
 /// Compile a kernel crate to PTX, and check it
 #[derive(Debug, clap::Args)]
@@ -20,12 +20,25 @@ pub struct Ptx {
     /// Features of the crate, beside its default ones
     #[arg(long, value_name = "FEATURE", value_delimiter = ',')]
     features: Vec<String>,
+    /// Whose lanes execute a handler together
+    #[arg(long, value_enum, default_value_t)]
+    team: Team,
     /// Write the PTX to this file
     #[arg(long, value_name = "FILE", conflicts_with = "check")]
     out: Option<PathBuf>,
     /// Write nothing, but fail if this file is not the PTX of the source
     #[arg(long, value_name = "FILE")]
     check: Option<PathBuf>,
+}
+
+/// Whose lanes execute a handler together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Team {
+    /// Those of a warp
+    #[default]
+    Warp,
+    /// Those of a whole block
+    Block,
 }
 
 /// Why there is no PTX, or not the one that was expected.
@@ -95,7 +108,10 @@ impl Ptx {
             Err(error) => return Err(PtxError::Assemble(error)),
         };
         for arch in archs {
-            let kernels = Kernels::new(&self.dir).arch(&arch).features(&self.features);
+            let mut kernels = Kernels::new(&self.dir).arch(&arch).features(&self.features);
+            if self.team == Team::Block {
+                kernels = kernels.block_teams();
+            }
             let compiled = kernels.compile().map_err(PtxError::Build)?;
             if let Some(file) = &self.check {
                 self.compare(file, &arch, &compiled)?;
@@ -130,6 +146,7 @@ fn report(arch: &str, compiled: &Compiled, ptxas: Option<&Ptxas>) -> Result<Stri
         format!("  functions  {}", held.functions),
         format!("  lines      {}", held.lines),
     ];
+    lines.extend(held.slow.iter().map(|function| format!("  slow       {function} {}", slow_copy())));
     if let Some(ptxas) = ptxas {
         let path = compiled.scratch.join(format!("{}.{arch}.ptx", compiled.package));
         fs::write(&path, &compiled.text).map_err(|error| PtxError::File { path: path.clone(), error })?;

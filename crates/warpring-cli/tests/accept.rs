@@ -145,14 +145,16 @@ fn a_report_that_cannot_be_written_is_an_error() {
 }
 
 #[test]
-fn a_machine_without_a_gpu_is_an_error_before_any_step() {
-    if warpring::devices().is_ok_and(|devices| !devices.is_empty()) {
-        return println!("skipped: there is a GPU");
+fn without_a_driver_cuda_is_an_error_before_any_step() {
+    if !matches!(warpring::devices(), Err(warpring::CudaError::NoDriver)) {
+        println!("skipped: this machine has a CUDA driver");
+        return;
     }
     let done = accept(&[], &["--backend", "cuda"]);
-    assert_eq!((done.code, done.out.as_str()), (Some(1), ""));
-    assert!(done.err.starts_with("error: ") && done.err.contains("CUDA driver"), "{done:?}");
-    assert!(done.err.ends_with("hint: `--backend auto` and `--backend cpu` give the same answers\n"), "{done:?}");
+    assert_eq!(done.out, "");
+    done.fails_with(
+        "error: there is no CUDA driver on this machine: install NVIDIA's driver, or use the cpu backend\nhint: use `--backend auto` or `--backend cpu`; the answers are the same",
+    );
 }
 
 #[cfg(feature = "sim")]

@@ -103,6 +103,7 @@ cases! {
     "4.7" "Chains of asks across workers end, also many at once and through small rings." asks::chains_end;
     "4.8" "Workers whose actors ask each other in cycles do not block, as long as each ask goes to an actor that is free and frames are left." asks::cycles_through_free_actors_end;
     "4.9" "A cycle of asks that comes back to an actor which waits ends by its deadline, and the actors are free again." asks::a_cycle_through_a_busy_actor_ends;
+    "4.10" "A handler that yields lets the other actors of its worker run." asks::a_yield_lets_others_run;
 
     "5.1" "An error that a handler returns reaches the asker as it is, and the actor goes on." errors::an_error_is_a_reply;
     "5.2" "A panic in a handler reaches the asker with file and line, also after an await." errors::a_panic_comes_back;

@@ -30,8 +30,12 @@ pub use setup::{Named, Setup, eventually, launch, launch_on, same};
 
 use kernels::{cell::*, echo::*, gate::*, mortal::*, pace::*, relay::*, subject::*, team::*};
 
-// The PTX of these kernels goes here, as `ptx = include_str!(..);`, once a build makes it.
+/// The PTX of these kernels for teams of a whole block; that in `MODULE` is for teams of a warp.
+#[cfg(not(target_arch = "nvptx64"))]
+pub static BLOCK_PTX: &str = include_str!("../ptx/block.ptx");
+
 warpring::export! {
+    ptx = include_str!("../ptx/kernels.ptx");
     Gate { Arrive => u32, Arrived => u32, IsOpen => bool, Open => () }
     Subject {
         Add => u64, Get => u64, Hold => u64, Busy => u64, Nap => u64, Carry => Carried, Fail => (), Crash => (), Note => (),

@@ -2,7 +2,7 @@
 //! sentences.
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use warpring::Backend;
+use warpring::{Backend, CudaOptions};
 use warpring_conformance::{CASES, Setup};
 
 fn main() {
@@ -10,7 +10,9 @@ fn main() {
     // Some cases have handlers panic, which the simulator does on the thread of the case: a line each is enough.
     std::panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
     let mut trials = vec![Trial::test("semantics_md_has_the_sentences_of_the_cases", semantics)];
-    for (name, backend) in [("cpu", Backend::Cpu), ("sim", Backend::Sim(Default::default()))] {
+    // The host's side of the CUDA backend, over threads in place of blocks.
+    let threads = Backend::Cuda(CudaOptions::default().on_threads());
+    for (name, backend) in [("cpu", Backend::Cpu), ("sim", Backend::Sim(Default::default())), ("cuda-on-threads", threads)] {
         for case in CASES {
             let setup = Setup::new(backend.clone());
             let run = move || case.check(&setup).map_err(|why| Failed::from(format!("{}\n  {why}", case.sentence)));

@@ -479,7 +479,8 @@ pub const fn bytes_of<K: Handles<M>, M: RingMessage>(op: Op) -> usize {
 /// # Safety
 /// As for [`Module::begin`], for an actor of type `K`.
 #[doc(hidden)]
-#[inline(always)]
+#[cfg_attr(target_arch = "nvptx64", inline)]
+#[cfg_attr(not(target_arch = "nvptx64"), inline(always))]
 pub unsafe fn begin_op<K: Handles<M>, M: RingMessage>(op: Op, lane: &Lane, request: Lines, lines: u8) -> Poll<Outcome> {
     // SAFETY: contract.
     unsafe {
@@ -494,7 +495,8 @@ pub unsafe fn begin_op<K: Handles<M>, M: RingMessage>(op: Op, lane: &Lane, reque
 /// # Safety
 /// As for [`Module::resume`], for an actor of type `K`.
 #[doc(hidden)]
-#[inline(always)]
+#[cfg_attr(target_arch = "nvptx64", inline)]
+#[cfg_attr(not(target_arch = "nvptx64"), inline(always))]
 pub unsafe fn resume_op<K: Handles<M>, M: RingMessage>(op: Op, lane: &Lane) -> Poll<Outcome> {
     // SAFETY: contract.
     unsafe {
@@ -509,7 +511,8 @@ pub unsafe fn resume_op<K: Handles<M>, M: RingMessage>(op: Op, lane: &Lane) -> P
 /// # Safety
 /// As for [`Module::cancel`], for an actor of type `K`.
 #[doc(hidden)]
-#[inline(always)]
+#[cfg_attr(target_arch = "nvptx64", inline)]
+#[cfg_attr(not(target_arch = "nvptx64"), inline(always))]
 pub unsafe fn cancel_op<K: Handles<M>, M: RingMessage>(op: Op, lane: &Lane) {
     // SAFETY: contract.
     unsafe {

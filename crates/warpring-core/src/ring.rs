@@ -167,6 +167,22 @@ impl Lines {
         }
     }
 
+    /// Copies the payload of a message of several lines, word by word. On the GPU a call of its own: inlined, the words of a long
+    /// message would each take two registers.
+    ///
+    /// # Safety
+    /// As for [`rest`](Self::rest).
+    #[cfg_attr(target_arch = "nvptx64", inline(never))]
+    #[cfg_attr(not(target_arch = "nvptx64"), inline(always))]
+    unsafe fn load(&self, words: &mut [u64]) {
+        let (first, rest) = words.split_at_mut(FIRST_WORDS);
+        // SAFETY: contract.
+        unsafe {
+            first.copy_from_slice(&self.first());
+            self.rest(rest);
+        }
+    }
+
     /// Decodes the message.
     ///
     /// # Errors
@@ -186,9 +202,7 @@ impl Lines {
                 return Err(Malformed);
             }
             let mut words = [0; MAX_WORDS];
-            let (first, rest) = words.split_at_mut(FIRST_WORDS);
-            first.copy_from_slice(&self.first());
-            self.rest(&mut rest[..(lines_for(M::SIZE) - 1) * NEXT_WORDS]);
+            self.load(&mut words[..FIRST_WORDS + (lines_for(M::SIZE) - 1) * NEXT_WORDS]);
             M::decode(&words.as_bytes()[..M::SIZE])
         }
     }
@@ -360,7 +374,7 @@ impl Consumer {
     #[inline(always)]
     pub fn peek<S: Scope>(&mut self) -> Option<Lines> {
         // Here, not in `advance`: the message handed out last may be read until now.
-        if self.head.wrapping_sub(self.published) > self.ring.mask >> 2 {
+        if self.owes_credit() {
             self.published = self.head;
             // SYNC: credit (release): our reads of the lines before `head` come before this.
             // SAFETY: the ring's memory is live (`new`).
@@ -371,6 +385,12 @@ impl Consumer {
         // SAFETY: the ring's memory is live (`new`).
         let seq = unsafe { (*at.line(0)).seq.acquire::<S>() };
         (seq == self.head.wrapping_add(1)).then_some(at)
+    }
+
+    /// Whether the next `peek` tells the producer of room. Who looks for messages by other means must call it once more then.
+    #[inline(always)]
+    pub fn owes_credit(&self) -> bool {
+        self.head.wrapping_sub(self.published) > self.ring.mask >> 2
     }
 
     /// Whether a message is there. It may be read only after `peek` has given it.

@@ -8,7 +8,8 @@ use core::task::Poll;
 
 use crate::error::KernelError;
 use crate::frame::Outcome;
-use crate::module::Module;
+use crate::module::{Lane, Module, Op};
+use crate::ring::Lines;
 use crate::team::{AnyTeam, Fabric, Team};
 use crate::worker::{Step, Worker};
 
@@ -35,18 +36,18 @@ where
                     let frame = (*worker).frame(index);
                     let (request, lines) = ((*worker).request, (*frame).request.lines());
                     let lane = Worker::lane(worker, frame, team.rank());
-                    let poll = M::begin((*frame).kind, Worker::op(frame), &lane, request, lines);
+                    let poll = begin::<M>((*frame).kind, Worker::op(frame), &lane, request, lines);
                     (frame, poll.unwrap_or(Poll::Ready(Outcome::refused(KernelError::Malformed))), true)
                 }
                 Step::Resume(index) => {
                     let frame = (*worker).frame(index);
                     let lane = Worker::lane(worker, frame, team.rank());
-                    (frame, M::resume((*frame).kind, Worker::op(frame), &lane), false)
+                    (frame, resume::<M>((*frame).kind, Worker::op(frame), &lane), false)
                 }
                 Step::Cancel(index) => {
                     let frame = (*worker).frame(index);
                     let lane = Worker::lane(worker, frame, team.rank());
-                    M::cancel((*frame).kind, Worker::op(frame), &lane);
+                    cancel::<M>((*frame).kind, Worker::op(frame), &lane);
                     team.lead(|| (*worker).cancelled::<F>(frame));
                     continue;
                 }
@@ -74,4 +75,33 @@ where
             team.lead(|| (*worker).settle::<F>(frame, ended, began));
         }
     }
+}
+
+// On the GPU handlers are calls of their own: their registers are not those of the worker loop. On the CPU they are inlined.
+
+/// # Safety
+/// As for [`Module::begin`].
+#[cfg_attr(target_arch = "nvptx64", inline(never))]
+#[cfg_attr(not(target_arch = "nvptx64"), inline(always))]
+unsafe fn begin<M: Module>(kind: u16, op: Op, lane: &Lane, request: Lines, lines: u8) -> Option<Poll<Outcome>> {
+    // SAFETY: contract.
+    unsafe { M::begin(kind, op, lane, request, lines) }
+}
+
+/// # Safety
+/// As for [`Module::resume`].
+#[cfg_attr(target_arch = "nvptx64", inline(never))]
+#[cfg_attr(not(target_arch = "nvptx64"), inline(always))]
+unsafe fn resume<M: Module>(kind: u16, op: Op, lane: &Lane) -> Poll<Outcome> {
+    // SAFETY: contract.
+    unsafe { M::resume(kind, op, lane) }
+}
+
+/// # Safety
+/// As for [`Module::cancel`].
+#[cfg_attr(target_arch = "nvptx64", inline(never))]
+#[cfg_attr(not(target_arch = "nvptx64"), inline(always))]
+unsafe fn cancel<M: Module>(kind: u16, op: Op, lane: &Lane) {
+    // SAFETY: contract.
+    unsafe { M::cancel(kind, op, lane) }
 }

@@ -438,10 +438,14 @@ impl Worker {
     /// A suspended frame that can go on, or an actor that has mail.
     #[inline(always)]
     fn next_local<F: Fabric>(&mut self) -> Option<Step> {
-        if let Some(frame) = self.pop_frame_resumable() {
+        let begins = !self.ready.is_empty() && self.frame_free != NONE;
+        // A handler that yields can go on again at once: every other step belongs to the actors that have mail.
+        if !(begins && self.steps & 1 == 0)
+            && let Some(frame) = self.pop_frame_resumable()
+        {
             return Some(self.resume(frame));
         }
-        if self.ready.is_empty() || self.frame_free == NONE {
+        if !begins {
             return None;
         }
         let slot = self.ready.head;
@@ -507,7 +511,8 @@ impl Worker {
     }
 
     /// Books the result of a step on a frame. `began`: the step started it, so the lines of its message are still there.
-    #[inline(always)]
+    #[cfg_attr(target_arch = "nvptx64", inline(never))]
+    #[cfg_attr(not(target_arch = "nvptx64"), inline(always))]
     pub(crate) fn settle<F: Fabric>(&mut self, frame: *mut Frame, ended: Option<Outcome>, began: bool) {
         self.current = NONE;
         self.idle_rounds = 0;
@@ -591,6 +596,7 @@ impl Worker {
     }
 
     /// Looks at the clock after a step, and wakes frames whose time has come.
+    #[cfg_attr(target_arch = "nvptx64", inline(never))]
     pub(crate) fn tick(&mut self) {
         self.look();
         self.wake_due();

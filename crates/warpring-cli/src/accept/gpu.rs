@@ -41,7 +41,7 @@ pub fn prepare(backend: &Backend) -> Result<Option<Duration>, BackendError> {
     }
     let start = Instant::now();
     let builder = Runtime::builder().module(&warpring_conformance::MODULE).backend(backend.clone()).workers(1);
-    drop(builder.build().map_err(BackendError::Build)?);
+    drop(builder.build()?);
     Ok(Some(start.elapsed()))
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use warpring::prelude::*;
 use warpring::{Refusal, block_on};
 
-use crate::kernels::relay::{AskSelf, Forward, Look, Relay, Through, Travel};
-use crate::kernels::subject::{Add, Get, Nap, Subject};
+use crate::kernels::relay::{AskSelf, Forward, Look, Relay, Spread, Through, Travel};
+use crate::kernels::subject::{Add, Busy, Get, Nap, ReadLog, Subject};
 use crate::setup::{Held, Named, Setup, end, launch_on, same};
 
 const AN_HOUR_NS: u64 = 3_600_000_000_000;
@@ -169,6 +169,39 @@ pub(super) fn chains_end(setup: &Setup) -> Result<(), String> {
     for reply in sent {
         same("actors on the way", reply.wait().named("a chain")?, rows + 1)?;
     }
+    end(runtime)?;
+    replies_wait_for_room(setup)
+}
+
+/// Replies of two lines to asks of one, while the worker that asked is busy: the ring for replies is full first.
+fn replies_wait_for_room(setup: &Setup) -> Result<(), String> {
+    let runtime = setup.builder().ring_lines(16).build().named("building the runtime")?;
+    let asked = launch_on(&runtime, 1, Relay::default())?;
+    let busy = [launch_on(&runtime, 0, Subject::default())?, launch_on(&runtime, 1, Subject::default())?];
+    let askers: Vec<_> = (0..40).map(|_| launch_on(&runtime, 0, Relay::default())).collect::<Result<_, _>>()?;
+    let mut port = runtime.port(64).named("opening a port")?;
+    for _ in 0..setup.scale(5, 2) {
+        // The worker that answers begins when the one that asked has stopped looking. In the simulator, where time stands still while
+        // a handler runs, they take turns by chance.
+        let keep = |worker: usize, ns| {
+            if setup.simulated() {
+                return Ok(None);
+            }
+            busy[worker].ask(Busy { ns }).send().map(Some).named("asking")
+        };
+        let answers_later = keep(1, 500_000)?;
+        let mut sent = Vec::new();
+        for asker in &askers {
+            sent.push((asker.id(), port.send(asker.address(), Look { via: asked.address() }).named("asking")?));
+        }
+        let looks_later = keep(0, 1_500_000)?;
+        for (asker, ticket) in sent {
+            same("who asked", port.wait(ticket).named("an ask through full rings")?.sender, asker)?;
+        }
+        for kept in [answers_later, looks_later].into_iter().flatten() {
+            kept.wait().named("a handler that keeps its worker")?;
+        }
+    }
     end(runtime)
 }
 
@@ -207,6 +240,22 @@ pub(super) fn a_cycle_through_a_busy_actor_ends(setup: &Setup) -> Result<(), Str
             // What the other had asked meanwhile may still be on its way to its own deadline.
             crate::setup::eventually("both actors are free again", || Ok(from.ask(through).within(patience).wait() == Ok(1)))?;
         }
+    }
+    end(runtime)
+}
+
+pub(super) fn a_yield_lets_others_run(setup: &Setup) -> Result<(), String> {
+    let runtime = setup.runtime()?;
+    for worker in [0, 1] {
+        // It yields until its neighbour's mailbox, of one message, has room.
+        let options = LaunchOptions::default().on_worker(worker).mailbox(1);
+        let subject = block_on(runtime.launch(Subject::default(), options)).named("launching an actor")?;
+        let relay = launch_on(&runtime, worker, Relay::default())?;
+        let count = setup.scale(500, 20);
+        let told = relay.ask(Spread { to: subject.address(), from: 0, count }).wait();
+        same("notes told", told, Ok(u64::from(count)))?;
+        let log = subject.ask(ReadLog).wait().named("reading the log")?;
+        same("notes and wrong order", (log.count, log.out_of_order), (count, 0))?;
     }
     end(runtime)
 }

@@ -125,7 +125,7 @@ impl RingKernelHandler<Spread, u64> for Relay {
             match ctx.tell(spread.to, Note { from: spread.from, seq }).await {
                 Ok(()) => seq += 1,
                 // The mailbox of an actor of the same worker is no ring: it refuses, and the sender waits by itself.
-                Err(KernelError::MailboxFull { .. } | KernelError::Overloaded) => ctx.sleep(Duration::from_micros(1)).await,
+                Err(KernelError::MailboxFull { .. } | KernelError::Overloaded) => ctx.yield_now().await,
                 Err(error) => return Err(error),
             }
         }

@@ -153,6 +153,7 @@ impl Worker {
     /// A control message at the head of `ring`. `None`: it has to wait, because another one is being carried out. A probe never
     /// waits, and a stop does not wait for an `initialize` that may not end.
     #[cold]
+    #[inline(never)]
     pub(super) fn control<F: Fabric>(&mut self, ring: &mut Consumer, lines: Lines) -> Option<Step> {
         // SAFETY: `peek` acquired the lines.
         let header = unsafe { lines.header() };
@@ -243,6 +244,7 @@ impl Worker {
 
     /// One step of a launch or a stop; other work goes on between the steps.
     #[cold]
+    #[inline(never)]
     pub(super) fn live<F: Fabric>(&mut self) -> Step {
         let step = match self.life.phase {
             Phase::Normal => return Step::Idle,

@@ -256,18 +256,19 @@ impl Worker {
                 continue;
             };
             // SAFETY: as many inlets and peers as `init` was promised.
-            let (step, holds) = unsafe {
+            let (step, done) = unsafe {
                 if next == 0 || next > workers {
                     let ring: *mut Consumer = self.inlets.add(next.saturating_sub(workers) as usize);
                     let step = self.take_from::<F, F::Host>(ring, NONE);
-                    (step, (*ring).holds::<F::Host>())
+                    (step, !(*ring).holds::<F::Host>() && !(*ring).owes_credit())
                 } else {
                     let ring = &raw mut (*self.peers.add(next as usize - 1)).requests_in;
                     let step = self.take_from::<F, F::Mesh>(ring, next - 1);
-                    (step, (*ring).holds::<F::Mesh>())
+                    (step, !(*ring).holds::<F::Mesh>() && !(*ring).owes_credit())
                 }
             };
-            if !holds {
+            // The last message may still be read, so the producer hears of its room at the next look.
+            if done {
                 self.heard.clear_request(next, workers);
             }
             if let Some(step) = step {

@@ -44,7 +44,8 @@ impl Worker {
         }
     }
 
-    #[inline(always)]
+    #[cfg_attr(target_arch = "nvptx64", inline(never))]
+    #[cfg_attr(not(target_arch = "nvptx64"), inline(always))]
     fn take_replies_of<F: Fabric>(&mut self, peer: u32) {
         // SAFETY: there is a peer for each worker (contract of `init`).
         let ring = unsafe { &mut (*self.peers.add(peer as usize)).replies_in };
@@ -344,7 +345,8 @@ impl Worker {
     }
 
     /// Sends a message from a handler that runs in `frame`.
-    #[inline(always)]
+    #[cfg_attr(target_arch = "nvptx64", inline(never))]
+    #[cfg_attr(not(target_arch = "nvptx64"), inline(always))]
     pub(crate) fn send<F: Fabric>(&mut self, frame: *mut Frame, to: ActorId, what: Send, parcel: Parcel<'_>) -> Sent {
         // SAFETY: the frame runs on this worker.
         let (own, asks, index) = unsafe { ((*frame).actor, (*frame).asks, (*frame).index) };
@@ -404,6 +406,7 @@ impl Worker {
     }
 
     /// Frames that wait for room in a ring: send what can be sent, resume what can go on.
+    #[cfg_attr(target_arch = "nvptx64", inline(never))]
     pub(super) fn flush<F: Fabric>(&mut self) {
         let mut index = self.flushing.head;
         self.flushing = super::List::EMPTY;
