@@ -182,7 +182,7 @@ macro_rules! parcels {
         }
 
         impl RingKernelHandler<Parcel<$words>, ()> for Sink {
-            #[expect(clippy::manual_async_fn, reason = "a block uses a large message where it is; an async fn moves it first")]
+            // A block uses a large message where it is; an async fn moves it first.
             fn handle(&self, ctx: &mut RingContext<'_>, parcel: Parcel<$words>) -> impl Future<Output = Result<()>> {
                 async move {
                     ctx.update(&self.tally, |tally| *tally = tally.with(parcel.digest()));
