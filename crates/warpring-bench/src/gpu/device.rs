@@ -417,6 +417,8 @@ impl Drop for Device {
             if !self.module.is_null() {
                 sys::cuModuleUnload(self.module);
             }
+            // Others may hold it too; this thread does not use it any more.
+            sys::cuCtxSetCurrent(ptr::null_mut());
             sys::cuDevicePrimaryCtxRelease_v2(self.device);
         }
     }
