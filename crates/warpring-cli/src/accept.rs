@@ -148,7 +148,7 @@ impl Accept {
         ))?;
         if let Some([first, again]) = gpu::prepare(&backend).map_err(AcceptError::Backend)? {
             let (first, again) = (first.as_secs_f64(), again.as_secs_f64());
-            say(&format!("the suite's kernels start after {first:.1} s at first, and after {again:.1} s again\n"))?;
+            say(&format!("the kernels start after {first:.1} s at first, and after {again:.1} s again\n"))?;
         }
         let mut arguments = vec!["--backend".to_owned(), name_of(choice).to_owned()];
         arguments.extend(self.messages_per_launch.map(|messages| format!("--messages-per-launch={messages}")));

@@ -4,7 +4,6 @@ pub mod cell;
 pub mod echo;
 pub mod gate;
 pub mod mortal;
-pub mod pace;
 pub mod relay;
 pub mod subject;
 pub mod team;

@@ -28,7 +28,7 @@ pub use letters::Letters;
 #[cfg(not(target_arch = "nvptx64"))]
 pub use setup::{Named, Setup, eventually, launch, launch_on, same};
 
-use kernels::{cell::*, echo::*, gate::*, mortal::*, pace::*, relay::*, subject::*, team::*};
+use kernels::{cell::*, echo::*, gate::*, mortal::*, relay::*, subject::*, team::*};
 
 /// The PTX of these kernels for teams of a whole block; that in `MODULE` is for teams of a warp.
 #[cfg(not(target_arch = "nvptx64"))]
@@ -52,8 +52,4 @@ warpring::export! {
     }
     Team { Bump => Bumped, Fill => Filled, Together => Sums, Vote => Votes }
     Cell { Mix => u64 }
-    Pacer {
-        TimeAsks => Timed, Visit => Timed, Pour<1> => Timed, Pour<4> => Timed, Pour<11> => Timed, Pour<53> => Timed
-    }
-    Sink { Parcel<1> => (), Parcel<4> => (), Parcel<11> => (), Parcel<53> => (), Taken => Tally }
 }

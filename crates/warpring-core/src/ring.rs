@@ -370,21 +370,35 @@ impl Consumer {
         Self { ring, head: 0, published: 0, scanned: 0 }
     }
 
-    /// The next message, if one is there. Its lines stay valid until the next call of `peek` after [`advance`](Self::advance).
+    /// Tells the producer of room, now and then. Before a `peek`, not in `advance`: the message handed out last may be read until then.
     #[inline(always)]
-    pub fn peek<S: Scope>(&mut self) -> Option<Lines> {
-        // Here, not in `advance`: the message handed out last may be read until now.
+    fn pay_credit<S: Scope>(&mut self) {
         if self.owes_credit() {
             self.published = self.head;
             // SYNC: credit (release): our reads of the lines before `head` come before this.
             // SAFETY: the ring's memory is live (`new`).
             unsafe { (*self.ring.credit).release::<S>(self.head) }
         }
+    }
+
+    /// The next message, if one is there. Its lines stay valid until the next call of `peek` after [`advance`](Self::advance).
+    #[inline(always)]
+    pub fn peek<S: Scope>(&mut self) -> Option<Lines> {
+        self.pay_credit::<S>();
         let at = Lines::new(self.ring.lines, self.head, self.ring.mask);
         // SYNC: line (acquire): after it, the whole message is visible.
         // SAFETY: the ring's memory is live (`new`).
         let seq = unsafe { (*at.line(0)).seq.acquire::<S>() };
         (seq == self.head.wrapping_add(1)).then_some(at)
+    }
+
+    /// As [`peek`](Self::peek), where a glance has shown that the message is there, and an acquire fence came after it, by who
+    /// glanced: nothing of the ring is read for it again.
+    #[inline(always)]
+    pub fn peek_seen<S: Scope>(&mut self) -> Lines {
+        self.pay_credit::<S>();
+        S::point();
+        Lines::new(self.ring.lines, self.head, self.ring.mask)
     }
 
     /// Whether the next `peek` tells the producer of room. Who looks for messages by other means must call it once more then.
@@ -393,13 +407,26 @@ impl Consumer {
         self.head.wrapping_sub(self.published) > self.ring.mask >> 2
     }
 
-    /// Whether a message is there. It may be read only after `peek` has given it.
+    /// Whether a message is there. It may be read only after `peek` or `peek_seen` has given it.
     #[inline(always)]
     pub fn holds<S: Scope>(&self) -> bool {
+        self.is_next(self.glance::<S>())
+    }
+
+    /// The sequence where the next message will be: what [`is_next`](Self::is_next) judges. On a GPU the load takes its time, and
+    /// only who judges waits for it.
+    #[inline(always)]
+    pub fn glance<S: Scope>(&self) -> u32 {
         let at = Lines::new(self.ring.lines, self.head, self.ring.mask);
         // Relaxed: nothing of the line is read here.
         // SAFETY: the ring's memory is live (`new`).
-        unsafe { (*at.line(0)).seq.glance::<S>() == self.head.wrapping_add(1) }
+        unsafe { (*at.line(0)).seq.glance::<S>() }
+    }
+
+    /// Whether a glance has seen the next message. Nothing was taken since.
+    #[inline(always)]
+    pub fn is_next(&self, glance: u32) -> bool {
+        glance == self.head.wrapping_add(1)
     }
 
     /// Steps over the message that `peek` gave.

@@ -257,6 +257,25 @@ pub(crate) fn global_timer() -> u64 {
     now
 }
 
+/// After a relaxed load of this thread has seen a release store: what was written before that store is visible from here on.
+#[inline(always)]
+pub(crate) fn acquire_fence<S: Scope>(_: core::marker::PhantomData<S>) {
+    S::point();
+    #[cfg(all(not(target_arch = "nvptx64"), not(loom)))]
+    core::sync::atomic::fence(core::sync::atomic::Ordering::Acquire);
+    #[cfg(loom)]
+    loom::sync::atomic::fence(loom::sync::atomic::Ordering::Acquire);
+    #[cfg(target_arch = "nvptx64")]
+    // SAFETY: orders memory accesses.
+    unsafe {
+        match S::LEVEL {
+            0 => core::arch::asm!("fence.acq_rel.cta;"),
+            1 => core::arch::asm!("fence.acq_rel.gpu;"),
+            _ => core::arch::asm!("fence.acq_rel.sys;"),
+        }
+    }
+}
+
 /// Lets other warps of the multiprocessor run for about this time; at most twice as long, and at most a millisecond.
 #[cfg(target_arch = "nvptx64")]
 #[inline(always)]

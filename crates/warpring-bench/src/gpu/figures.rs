@@ -11,8 +11,7 @@ use serde::Serialize;
 use warpring::block_on;
 use warpring::module::Handles;
 use warpring::prelude::*;
-use warpring_conformance::kernels::cell::{Cell, Mix, mixed};
-use warpring_conformance::kernels::pace::{Pacer, Parcel, Pour, Sink, Tally, TimeAsks, Timed, Visit};
+use warpring_pace::{Cell, Mix, Pacer, Parcel, Pour, Sink, Tally, TimeAsks, Timed, Visit, mixed};
 
 use super::{Dice, Hops, Pair};
 use crate::{Clock, Figure, Slice, Times};
@@ -228,7 +227,7 @@ fn kept<T>(failed: &mut Vec<(String, String)>, name: &str, result: Result<T, Fai
 impl Stage {
     fn new(backend: &Backend, workers: Option<u32>, amount: Amount) -> Result<Self, Failed> {
         let builder = Runtime::builder()
-            .module(&warpring_conformance::MODULE)
+            .module(&warpring_pace::MODULE)
             .backend(backend.clone())
             // Those of the stage, besides the many.
             .max_actors(amount.actors + (1 << 16))

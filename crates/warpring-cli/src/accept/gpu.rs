@@ -31,7 +31,7 @@ pub fn device(runtime: &Runtime) -> Option<String> {
     Some(format!("{}{driver}", runtime.device()))
 }
 
-/// Starts the suite's kernels twice, and says how long each took: the driver compiles them and keeps what it made, so that no step's
+/// Starts the kernels of the suite and of the figures twice, and says how long each took: the driver compiles them and keeps what it made, so that no step's
 /// limit pays for it. Where the second time is no shorter, the driver keeps nothing, and every step pays.
 ///
 /// # Errors
@@ -42,8 +42,9 @@ pub fn prepare(backend: &Backend) -> Result<Option<[Duration; 2]>, BackendError>
     }
     let once = || {
         let start = Instant::now();
-        let builder = Runtime::builder().module(&warpring_conformance::MODULE).backend(backend.clone()).workers(1);
-        drop(builder.build()?);
+        for module in [&warpring_conformance::MODULE, &warpring_pace::MODULE] {
+            drop(Runtime::builder().module(module).backend(backend.clone()).workers(1).build()?);
+        }
         Ok::<_, BackendError>(start.elapsed())
     };
     Ok(Some([once()?, once()?]))

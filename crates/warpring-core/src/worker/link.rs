@@ -107,6 +107,13 @@ impl Link {
         !self.leave.is_null() && unsafe { (*self.leave).acquire::<S>() } != 0
     }
 
+    /// The word that tells the worker to leave, as it may be now.
+    #[inline(always)]
+    pub(super) fn glance_at_leave<S: Scope>(&self) -> u32 {
+        // SAFETY: the word lives as long as the worker (`new`).
+        if self.leave.is_null() { 0 } else { unsafe { (*self.leave).glance::<S>() } }
+    }
+
     pub(super) fn has_letters(&self) -> bool {
         self.letters.is_some()
     }

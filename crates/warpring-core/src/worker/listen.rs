@@ -1,9 +1,12 @@
 //! How the workers of a grid look at their rings: all lanes at once, each at its own, and the leader learns which hold something.
 //! A CPU worker looks at them one after the other instead (`take_request`), because its caches keep what did not change.
 
+use core::marker::PhantomData;
+
 use super::{MAX_PORTS, MAX_WORKERS, Step, Worker};
 use crate::frame::NONE;
 use crate::ring::Consumer;
+use crate::scoped::acquire_fence;
 use crate::team::{Fabric, Team};
 
 /// Messages taken between two looks at all rings, if there are always more.
@@ -22,6 +25,8 @@ pub(crate) struct Heard {
     requests: [u32; WORDS],
     /// The same for replies.
     replies: [u32; WORDS],
+    /// Of `requests`, those from which nothing was taken since: their next message was seen.
+    seen: [u32; WORDS],
     /// Words of `requests` that are not 0.
     request_words: u32,
     /// Words of `replies` that are not 0.
@@ -30,7 +35,11 @@ pub(crate) struct Heard {
     shared: bool,
     /// The last step was a look.
     fresh: bool,
+    /// As `seen`, for the shared ring.
+    shared_seen: bool,
     ports: u32,
+    /// As `seen`, for the ports.
+    ports_seen: u32,
     /// Ports that were open at the last look.
     open: u32,
     /// Messages taken since the last look.
@@ -45,11 +54,14 @@ impl Heard {
     pub(super) const NOTHING: Self = Self {
         requests: [0; WORDS],
         replies: [0; WORDS],
+        seen: [0; WORDS],
         request_words: 0,
         reply_words: 0,
         shared: false,
+        shared_seen: false,
         fresh: false,
         ports: 0,
+        ports_seen: 0,
         open: 0,
         takes: 0,
         looks: 0,
@@ -108,6 +120,23 @@ impl Heard {
         (rest != 0).then(|| 1 + workers + rest.trailing_zeros())
     }
 
+    /// Whether the next message of a ring was seen; from here on it may be taken.
+    fn take_seen(&mut self, at: u32, workers: u32) -> bool {
+        if at == 0 {
+            core::mem::take(&mut self.shared_seen)
+        } else if at <= workers {
+            let (word, bit) = ((at - 1) / 32, (at - 1) % 32);
+            let seen = self.seen[word as usize] >> bit & 1 != 0;
+            self.seen[word as usize] &= !(1 << bit);
+            seen
+        } else {
+            let bit = at - 1 - workers;
+            let seen = self.ports_seen >> bit & 1 != 0;
+            self.ports_seen &= !(1 << bit);
+            seen
+        }
+    }
+
     fn clear_request(&mut self, at: u32, workers: u32) {
         if at == 0 {
             self.shared = false;
@@ -121,6 +150,15 @@ impl Heard {
             self.ports &= !(1 << (at - 1 - workers));
         }
     }
+}
+
+/// Raw words of the host's memory, not yet looked into.
+#[derive(Clone, Copy)]
+struct Glimpse {
+    shared: u32,
+    port: u32,
+    open: u32,
+    leave: u32,
 }
 
 impl Worker {
@@ -146,13 +184,23 @@ impl Worker {
         // SAFETY: all lanes read what only the leader writes, inside `lead`.
         let (idle, looks) = unsafe { ((*worker).idle_rounds > 0, (*worker).heard.looks) };
         let rounds = if idle { F::LISTEN_ROUNDS } else { 1 };
-        for round in 0..rounds {
+        let host = idle || looks.is_multiple_of(HOST_LOOKS);
+        let mut round = 0;
+        while round < rounds {
+            // The host's memory is far: what was asked of it here is judged after some looks at the near rings.
             // SAFETY: contract.
-            let mut found = unsafe { Self::look_at_workers::<F>(worker, team) };
-            let host = if idle { round % HOST_LOOKS == HOST_LOOKS - 1 || rounds == 1 } else { looks.is_multiple_of(HOST_LOOKS) };
-            if host {
+            let glimpse = unsafe { Self::glimpse_of_host::<F>(worker, team, host) };
+            let mut near = 0;
+            let mut found = false;
+            while near < HOST_LOOKS && round < rounds && !found {
                 // SAFETY: contract.
-                found |= unsafe { Self::look_at_host::<F>(worker, team) };
+                found = unsafe { Self::look_at_workers::<F>(worker, team) };
+                near += 1;
+                round += 1;
+            }
+            if host && !found {
+                // SAFETY: contract; nothing was taken since the glimpse.
+                found = unsafe { Self::judge::<F>(worker, team, &glimpse) };
             }
             if found {
                 return;
@@ -185,6 +233,8 @@ impl Worker {
             // Mostly nobody has anything: one vote says so.
             if team.ballot(requests | replies != 0) != 0 {
                 found = true;
+                // SYNC: line (acquire), by the lane that has seen the sequence; then the lanes meet.
+                acquire_fence(PhantomData::<F::Mesh>);
                 for k in 0..AT_ONCE {
                     let (asked, answered) = (team.ballot(requests >> k & 1 != 0), team.ballot(replies >> k & 1 != 0));
                     if asked | answered != 0 {
@@ -193,6 +243,7 @@ impl Worker {
                         team.lead(|| unsafe {
                             let heard = &mut (*worker).heard;
                             Heard::add(&mut heard.requests, &mut heard.request_words, first, asked);
+                            Heard::add(&mut heard.seen, &mut 0, first, asked);
                             Heard::add(&mut heard.replies, &mut heard.reply_words, first, answered);
                         });
                     }
@@ -203,39 +254,69 @@ impl Worker {
         found
     }
 
+    /// What a lane sees of the host's rings: its own port, and, the first lane, the words that concern all.
+    ///
     /// # Safety
     /// As for `listen`.
     #[inline(always)]
-    unsafe fn look_at_host<F: Fabric>(worker: *mut Self, team: F::Team) -> bool {
-        let (rank, size) = (team.rank(), team.size().min(32));
-        // SAFETY: as in `look_at_workers`; `1 + MAX_PORTS` inlets, and the words live (contract of `init`).
+    unsafe fn glimpse_of_host<F: Fabric>(worker: *mut Self, team: F::Team, look: bool) -> Glimpse {
+        let rank = team.rank();
+        let mut glimpse = Glimpse { shared: 0, port: 0, open: 0, leave: 0 };
+        // SAFETY: `1 + MAX_PORTS` inlets, and the words live (contract of `init`); the leader writes none of this now.
         unsafe {
             let (inlets, open) = ((*worker).inlets, (*worker).heard.open);
-            let (mut shared, mut now_open, mut leave) = (false, 0, false);
-            if rank == 0 {
-                shared = (*inlets).holds::<F::Host>();
-                now_open = (*(*worker).open_ports).relaxed::<F::Host>();
-                leave = (*worker).link.told_to_leave::<F::Host>();
+            if look && rank == 0 {
+                glimpse.shared = (*inlets).glance::<F::Host>();
+                glimpse.open = (*(*worker).open_ports).glance::<F::Host>();
+                glimpse.leave = (*worker).link.glance_at_leave::<F::Host>();
             }
+            if look && rank < MAX_PORTS as u32 && open >> rank & 1 != 0 {
+                glimpse.port = (*inlets.add(1 + rank as usize)).glance::<F::Host>();
+            }
+        }
+        glimpse
+    }
+
+    /// # Safety
+    /// As for `listen`; nothing was taken from the host's rings since the glimpse.
+    #[inline(always)]
+    unsafe fn judge<F: Fabric>(worker: *mut Self, team: F::Team, glimpse: &Glimpse) -> bool {
+        let (rank, size) = (team.rank(), team.size().min(32));
+        // SAFETY: as in `glimpse_of_host`.
+        unsafe {
+            let (inlets, open) = ((*worker).inlets, (*worker).heard.open);
             let mut ports = 0;
             if open != 0 {
                 let mut base = 0;
                 while base < MAX_PORTS as u32 {
                     let port = base + rank;
-                    let holds = rank < size && open >> port & 1 != 0 && (*inlets.add(1 + port as usize)).holds::<F::Host>();
+                    let holds = rank < size && open >> port & 1 != 0 && {
+                        let ring = &*inlets.add(1 + port as usize);
+                        // A team of few lanes has glimpsed the first ports only.
+                        ring.is_next(if base == 0 { glimpse.port } else { ring.glance::<F::Host>() })
+                    };
                     ports |= team.ballot(holds) << base;
                     base += size;
                 }
             }
+            if team.ballot(ports != 0 || (rank == 0 && ((*inlets).is_next(glimpse.shared) || glimpse.leave != 0))) != 0 {
+                // SYNC: line (acquire), as above.
+                acquire_fence(PhantomData::<F::Host>);
+            }
             team.lead(|| {
                 let worker = &mut *worker;
-                worker.heard.shared |= shared;
-                worker.heard.ports |= ports;
-                worker.heard.open |= now_open;
+                let shared = (*inlets).is_next(glimpse.shared);
+                let heard = &mut worker.heard;
+                heard.shared |= shared;
+                heard.shared_seen |= shared;
+                heard.ports |= ports;
+                heard.ports_seen |= ports;
+                heard.open |= glimpse.open;
+                let leave = glimpse.leave != 0 && worker.link.told_to_leave::<F::Host>();
                 if leave {
                     worker.leave_because(crate::post::Left::Told);
                 }
-                shared || ports != 0 || leave || now_open != open
+                shared || ports != 0 || leave || glimpse.open & !open != 0
             })
         }
     }
@@ -255,20 +336,21 @@ impl Worker {
                 at = 0;
                 continue;
             };
-            // SAFETY: as many inlets and peers as `init` was promised.
-            let (step, done) = unsafe {
+            let seen = self.heard.take_seen(next, workers);
+            // SAFETY: as many inlets and peers as `init` was promised; what was seen is still there, because nothing was taken since.
+            let (step, empty) = unsafe {
                 if next == 0 || next > workers {
                     let ring: *mut Consumer = self.inlets.add(next.saturating_sub(workers) as usize);
-                    let step = self.take_from::<F, F::Host>(ring, NONE);
-                    (step, !(*ring).holds::<F::Host>() && !(*ring).owes_credit())
+                    let step = self.take_from::<F, F::Host>(ring, NONE, seen);
+                    (step, step.is_none() && !(*ring).holds::<F::Host>())
                 } else {
                     let ring = &raw mut (*self.peers.add(next as usize - 1)).requests_in;
-                    let step = self.take_from::<F, F::Mesh>(ring, next - 1);
-                    (step, !(*ring).holds::<F::Mesh>() && !(*ring).owes_credit())
+                    let step = self.take_from::<F, F::Mesh>(ring, next - 1, seen);
+                    (step, step.is_none() && !(*ring).holds::<F::Mesh>())
                 }
             };
-            // The last message may still be read, so the producer hears of its room at the next look.
-            if done {
+            // Not after a message was taken: that may still be read, and the next look at the ring tells the producer of its room.
+            if empty {
                 self.heard.clear_request(next, workers);
             }
             if let Some(step) = step {

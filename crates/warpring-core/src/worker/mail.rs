@@ -107,17 +107,17 @@ impl Worker {
                 if at <= self.workers {
                     if at == 0 {
                         let ring = self.inlets;
-                        self.take_from::<F, F::Host>(ring, NONE)
+                        self.take_from::<F, F::Host>(ring, NONE, false)
                     } else if at - 1 == self.index {
                         None
                     } else {
                         let ring = &raw mut (*self.peers.add(at as usize - 1)).requests_in;
-                        self.take_from::<F, F::Mesh>(ring, at - 1)
+                        self.take_from::<F, F::Mesh>(ring, at - 1, false)
                     }
                 } else {
                     let port = at - 1 - self.workers;
                     let ring = self.inlets.add(1 + port as usize);
-                    if ports & 1 << port == 0 { None } else { self.take_from::<F, F::Host>(ring, NONE) }
+                    if ports & 1 << port == 0 { None } else { self.take_from::<F, F::Host>(ring, NONE, false) }
                 }
             };
             if let Some(step) = step {
@@ -136,13 +136,13 @@ impl Worker {
     }
 
     /// # Safety
-    /// `ring` is one of this worker's rings and nothing else refers to it now.
+    /// `ring` is one of this worker's rings and nothing else refers to it now. `seen`: a glance has shown its next message.
     #[inline(always)]
-    pub(super) unsafe fn take_from<F: Fabric, S: Scope>(&mut self, ring: *mut Consumer, peer: u32) -> Option<Step> {
+    pub(super) unsafe fn take_from<F: Fabric, S: Scope>(&mut self, ring: *mut Consumer, peer: u32, seen: bool) -> Option<Step> {
         // SAFETY: contract.
         let ring = unsafe { &mut *ring };
-        let lines = ring.peek::<S>()?;
-        // SAFETY: `peek` acquired the lines.
+        let lines = if seen { ring.peek_seen::<S>() } else { ring.peek::<S>()? };
+        // SAFETY: the lines are acquired.
         let header = unsafe { lines.packed() };
         if header.kind() == Kind::Control as u8 {
             return self.control::<F>(ring, lines);

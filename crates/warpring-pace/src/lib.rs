@@ -1,12 +1,53 @@
-//! Actors that are measured: one asks, streams and visits, the other takes a stream and adds it up. They read the workers' clock, and
-//! every message and reply is checked, so what is measured is what the suite promises.
+//! Actors that are measured: one asks, streams and visits, others take what it sends and add it up. They read the workers' clock, and
+//! every message and reply is checked.
+//!
+//! They are a module of their own, as small as a program's: the worker loop is compiled together with a module's handlers, so figures
+//! that are taken with a large module are those of a large module, and the driver takes long to compile it.
+#![no_std]
 
 use core::time::Duration;
 
 use warpring::GroupAddress;
 use warpring::prelude::*;
 
-use super::cell::{Cell, Mix, mixed};
+/// Mixes `n` into the state; the reply is the new state, see [`mixed`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, RingMessage)]
+pub struct Mix {
+    /// Anything.
+    pub n: u64,
+}
+
+/// The state after a message. It depends on the state before, on the message and on the order of messages, so that a lost message, a
+/// repeated one and two that changed places all give another answer.
+#[inline]
+#[must_use]
+pub const fn mixed(state: u64, n: u64) -> u64 {
+    state.rotate_left(7).wrapping_add(n)
+}
+
+/// Eight bytes of state and nothing else.
+#[derive(Debug, Default, RingKernel)]
+#[ring_kernel(id = "pace/cell")]
+pub struct Cell {
+    state: Resident<u64>,
+}
+
+impl Cell {
+    /// A cell with this state.
+    #[must_use]
+    pub const fn new(state: u64) -> Self {
+        Self { state: Resident::new(state) }
+    }
+}
+
+impl RingKernelHandler<Mix, u64> for Cell {
+    async fn handle(&self, ctx: &mut RingContext<'_>, mix: Mix) -> Result<u64> {
+        Ok(ctx.update(&self.state, |state| {
+            *state = mixed(*state, mix.n);
+            *state
+        }))
+    }
+}
 
 /// Asks `to` to mix in 0, 1, 2 and so on, one ask after the other; a wrong reply is refusal [`WRONG`].
 #[derive(Clone, Copy, Debug, PartialEq, RingMessage)]
@@ -108,7 +149,7 @@ impl Tally {
 
 /// Sends to others and says when it began and ended.
 #[derive(Debug, Default, RingKernel)]
-#[ring_kernel(id = "conformance/pacer")]
+#[ring_kernel(id = "pace/pacer")]
 pub struct Pacer {
     done: Resident<u32>,
 }
@@ -196,7 +237,7 @@ parcels!(1 4 11 53);
 
 /// Adds up what it is told.
 #[derive(Debug, Default, RingKernel)]
-#[ring_kernel(id = "conformance/sink")]
+#[ring_kernel(id = "pace/sink")]
 pub struct Sink {
     tally: Resident<Tally>,
 }
@@ -205,4 +246,11 @@ impl RingKernelHandler<Taken, Tally> for Sink {
     async fn handle(&self, ctx: &mut RingContext<'_>, _: Taken) -> Result<Tally> {
         Ok(*ctx.read(&self.tally))
     }
+}
+
+warpring::export! {
+    ptx = include_str!("../ptx/kernels.ptx");
+    Cell { Mix => u64 }
+    Pacer { TimeAsks => Timed, Visit => Timed, Pour<1> => Timed, Pour<4> => Timed, Pour<11> => Timed, Pour<53> => Timed }
+    Sink { Parcel<1> => (), Parcel<4> => (), Parcel<11> => (), Parcel<53> => (), Taken => Tally }
 }
