@@ -107,9 +107,13 @@ fn in_words(value: f64, unit: &str) -> String {
 /// # Errors
 /// Figures that could not be begun. One that misses what it must reach is an outcome with all the others.
 pub fn measure(on: &On) -> Answer {
+    measure_so(on, None, Amount::full())
+}
+
+fn measure_so(on: &On, workers: Option<u32>, amount: Amount) -> Answer {
     let clock = Clock::calibrate();
     let floors = floors(index(on), clock, |what| about_to(what)).unwrap_or_else(|error| Floors::unmeasured(&error));
-    let found = figures(on.backend(), None, Amount::full(), clock, |what| about_to(what)).map_err(|error| error.to_string())?;
+    let found = figures(on.backend(), workers, amount, clock, |what| about_to(what)).map_err(|error| error.to_string())?;
     outcome(&floors, &found)
 }
 
@@ -275,5 +279,23 @@ mod tests {
         let none = Floors::unmeasured(&GpuError::Missing { what: "clock" });
         let Ok(Outcome::Missed { found, .. }) = outcome(&none, &found()) else { panic!() };
         assert!(found.ends_with("all floors: this device or its driver has no clock"), "{found}");
+    }
+
+    /// The whole way but for the device: figures are taken, no floor is, and the step fails with all that was found.
+    #[cfg(feature = "sim")]
+    #[test]
+    fn on_threads_all_figures_are_taken_and_the_floors_are_missed() {
+        if warpring::devices().is_ok_and(|devices| !devices.is_empty()) {
+            return println!("skipped: there is a device, where `warpring accept` measures");
+        }
+        let threads = On::new(warpring::Backend::Cuda(warpring::CudaOptions::default().on_threads()), None);
+        let Ok(Outcome::Missed { found, details }) = measure_so(&threads, Some(2), Amount::brief()) else { panic!() };
+        assert!(found.contains("its floor pinned-echo was not measured") && found.contains("all floors: "), "{found}");
+        let rows = details["rows"].as_array().unwrap();
+        let measured = rows.iter().filter(|row| row["value"].is_number()).count();
+        // Those of the framework; a line with a fence, a launch and a graph are floors themselves.
+        assert_eq!((rows.len(), measured), (15, 12), "{found}");
+        assert!(details["figures"]["other_worker"]["figure"]["histogram"].as_array().is_some_and(|counts| !counts.is_empty()));
+        assert_eq!(details["figures"]["failed"], json!([]));
     }
 }
