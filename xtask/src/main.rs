@@ -1,7 +1,9 @@
 //! `cargo xtask ci`: everything that CI checks, in one run, with one closing line that counts.
 //!
 //! `cargo xtask ci STEP..` runs single steps, by name; `cargo xtask steps` lists them. `cargo xtask ptx` makes the committed PTX again.
+//! `cargo xtask gpu` accepts this machine's GPU, where it has one.
 
+mod gpu;
 mod ptx;
 
 use std::env;
@@ -82,10 +84,11 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         ["ci", chosen @ ..] => ci(chosen),
+        ["gpu"] => gpu::accept(),
         ["ptx"] => ptx::write(),
         ["ptx", "--check"] => ptx::check(),
         _ => {
-            eprintln!("usage: cargo xtask ci [STEP..] | cargo xtask steps | cargo xtask ptx [--check]");
+            eprintln!("usage: cargo xtask ci [STEP..] | cargo xtask steps | cargo xtask ptx [--check] | cargo xtask gpu");
             ExitCode::from(2)
         }
     }

@@ -25,6 +25,7 @@ struct Module {
 
 const MODULES: &[Module] = &[
     Module { dir: "crates/warpring-kernels", file: "kernels.ptx", block_teams: false, archs: ARCHS },
+    Module { dir: "crates/warpring-pace", file: "kernels.ptx", block_teams: false, archs: ARCHS },
     Module { dir: "crates/warpring-conformance", file: "kernels.ptx", block_teams: false, archs: ARCHS },
     Module { dir: "crates/warpring-conformance", file: "block.ptx", block_teams: true, archs: &[DEFAULT_ARCH] },
 ];

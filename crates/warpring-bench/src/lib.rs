@@ -24,11 +24,13 @@
 //! | [`interleaved`](Interleaved) | floor, subject, floor, subject, floor: and the median ratio |
 //! | [`floor`](Floor) | the floors and the stage that runs them |
 //! | [`figure`](Figure) | figures, the report, its table and its JSON |
+//! | [`gpu`] | the floors of a GPU, and the figures of the framework on it |
 
 mod clock;
 mod cpus;
 mod figure;
 mod floor;
+pub mod gpu;
 mod interleaved;
 mod memory;
 pub mod ours;

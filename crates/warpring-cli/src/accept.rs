@@ -10,6 +10,7 @@ mod figures;
 mod gpu;
 mod jobs;
 mod report;
+mod rows;
 mod step;
 
 use crate::backend::{BackendError, Choice, start};
@@ -22,9 +23,14 @@ use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use step::{On, STEPS, Step};
+use warpring::Backend;
 
 /// What all steps together may take.
 const BUDGET: Duration = Duration::from_secs(360);
+
+/// A launch of bounded messages lasts no longer: a worker that has handled its share leaves, and others that wait for its answers leave
+/// only after this, so that the next launch can begin.
+const BOUNDED_RESIDENCY: Duration = Duration::from_millis(20);
 
 /// Check that a backend does what it must, in at most six minutes
 #[derive(Debug, clap::Args)]
@@ -44,6 +50,9 @@ pub struct Accept {
     /// Kill each step after so many seconds, instead of at its own limit
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     limit: Option<Duration>,
+    /// A worker of a grid handles about so many messages in a launch: for compute-sanitizer and profilers
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    messages_per_launch: Option<u64>,
     /// Run one step here and give its result as a line of JSON
     #[arg(long, value_name = "NAME", hide = true, conflicts_with_all = ["steps", "json", "limit"])]
     #[arg(value_parser = PossibleValuesParser::new(STEPS.iter().map(|step| step.name)))]
@@ -61,6 +70,8 @@ fn seconds(text: &str) -> Result<Duration, String> {
 pub enum AcceptError {
     /// The backend cannot be started.
     Backend(BackendError),
+    /// `--messages-per-launch` with a backend that has no launches.
+    NoLaunches(&'static str),
     /// The runtime names a backend that this command does not know.
     UnknownBackend(&'static str),
     /// This program cannot start itself again.
@@ -77,6 +88,9 @@ impl fmt::Display for AcceptError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Backend(error) => error.fmt(f),
+            Self::NoLaunches(name) => {
+                write!(f, "`--messages-per-launch` bounds the launches of a grid, and backend {name} has none")
+            }
             Self::UnknownBackend(name) => write!(f, "`auto` gave the backend `{name}`, which this command does not know"),
             Self::Executable(error) => write!(f, "this program cannot be started again for a step: {error}"),
             Self::Failed(steps) => write!(f, "not accepted: {} failed", steps.join(", ")),
@@ -113,14 +127,14 @@ impl Accept {
 
     /// One step, in this process.
     fn step_here(&self, name: &str) -> Result<(), AcceptError> {
-        let backend = self.backend.backend();
-        let on = On::new(backend, self.data.clone());
+        let on = On::new(self.bounded(self.backend)?, self.data.clone());
         let Some(step) = STEPS.iter().find(|step| step.name == name) else { return Ok(()) };
         crate::stdout::print(&child::encode(&(step.run)(&on)).to_string()).map_err(AcceptError::Stdout)
     }
 
     fn all(&self) -> Result<(), AcceptError> {
         let (choice, device) = self.resolve()?;
+        let backend = self.bounded(choice)?;
         let not_written = |error| AcceptError::Report(self.json.clone().unwrap_or_default(), error);
         // Before the steps, which take minutes.
         let report = self.json.as_ref().map(File::create).transpose().map_err(not_written)?;
@@ -136,6 +150,12 @@ impl Accept {
             longest.min(BUDGET).as_secs_f64().ceil(),
             BUDGET.as_secs(),
         ))?;
+        if let Some([first, again]) = gpu::prepare(&backend).map_err(AcceptError::Backend)? {
+            let (first, again) = (first.as_secs_f64(), again.as_secs_f64());
+            say(&format!("the kernels start after {first:.1} s at first, and after {again:.1} s again\n"))?;
+        }
+        let mut arguments = vec!["--backend".to_owned(), name_of(choice).to_owned()];
+        arguments.extend(self.messages_per_launch.map(|messages| format!("--messages-per-launch={messages}")));
         let start = Instant::now();
         for step in steps {
             let left = BUDGET.saturating_sub(start.elapsed());
@@ -144,7 +164,7 @@ impl Accept {
             let answer = if left.is_zero() {
                 Ok(step::Outcome::NotRun { reason: "the budget was used up before it".to_owned() })
             } else {
-                child::run(&executable, step.name, name_of(choice), self.data.as_deref(), limit.min(left))
+                child::run(&executable, step.name, &arguments, self.data.as_deref(), limit.min(left))
             };
             let row = Row::new(step.name, began.elapsed(), answer);
             say(&row.to_string())?;
@@ -158,10 +178,24 @@ impl Accept {
         if failed.is_empty() { Ok(()) } else { Err(AcceptError::Failed(failed)) }
     }
 
+    /// A backend, with bounded launches where they are asked for.
+    fn bounded(&self, choice: Choice) -> Result<Backend, AcceptError> {
+        match (choice.backend(), self.messages_per_launch) {
+            (backend, None) => Ok(backend),
+            (Backend::Cuda(options), Some(messages)) => {
+                Ok(Backend::Cuda(options.messages_per_launch(messages).residency(BOUNDED_RESIDENCY)))
+            }
+            #[cfg(feature = "sim")]
+            (Backend::Sim(options), Some(messages)) => {
+                Ok(Backend::Sim(options.messages_per_launch(messages).residency(BOUNDED_RESIDENCY)))
+            }
+            (_, Some(_)) => Err(AcceptError::NoLaunches(name_of(choice))),
+        }
+    }
+
     /// Which backend it is, which must start, and on what device it runs.
     fn resolve(&self) -> Result<(Choice, Option<String>), AcceptError> {
-        let backend = self.backend.backend();
-        let runtime = start(backend, Some(1)).map_err(AcceptError::Backend)?;
+        let runtime = start(self.backend.backend(), Some(1)).map_err(AcceptError::Backend)?;
         let name = runtime.backend();
         let choice = Choice::from_str(name, false).map_err(|_| AcceptError::UnknownBackend(name))?;
         Ok((choice, gpu::device(&runtime)))

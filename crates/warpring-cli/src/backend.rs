@@ -41,6 +41,12 @@ impl fmt::Display for BackendError {
 
 impl std::error::Error for BackendError {}
 
+impl From<BuildError> for BackendError {
+    fn from(error: BuildError) -> Self {
+        Self(error)
+    }
+}
+
 impl BackendError {
     /// What to do about it, where something can be done.
     pub const fn hint(&self) -> Option<&'static str> {

@@ -72,7 +72,8 @@ fn every_step_in_the_simulator_passes_or_says_why_it_was_not_run() {
     let rows = rows(&done);
     assert_eq!(rows.len(), 13, "{done:?}");
     let passed: Vec<_> = rows.iter().filter(|(verdict, _)| verdict == "PASS").map(|(_, name)| name.as_str()).collect();
-    let expected = ["conformance", "fraud-features", "many-actors", "cycles", "full-rings", "panic", "stop-under-load"];
+    let expected =
+        ["conformance", "fraud-features", "many-actors", "cycles", "full-rings", "panic", "stop-under-load", "hibernate"];
     assert_eq!(passed, expected, "{done:?}");
     assert!(done.out.contains("300 actors on 1 workers, 30000 messages"), "{done:?}");
     assert!(done.out.contains("the simulator's time is virtual"), "{done:?}");
@@ -154,4 +155,15 @@ fn without_a_driver_cuda_is_an_error_before_any_step() {
     done.fails_with(
         "error: there is no CUDA driver on this machine: install NVIDIA's driver, or use the cpu backend\nhint: use `--backend auto` or `--backend cpu`; the answers are the same",
     );
+}
+
+#[cfg(feature = "sim")]
+#[test]
+fn launches_are_bounded_where_there_are_launches() {
+    let done = accept(&["cycles"], &["--backend", "sim", "--messages-per-launch", "50"]);
+    assert_eq!(rows(&done), [("PASS".to_owned(), "cycles".to_owned())], "{done:?}");
+    let done = accept(&["cycles"], &["--backend", "cpu", "--messages-per-launch", "50"]);
+    assert_eq!(done.out, "");
+    done.fails_with("error: `--messages-per-launch` bounds the launches of a grid, and backend cpu has none");
+    assert_eq!(accept(&["cycles"], &["--messages-per-launch", "0"]).code, Some(2));
 }

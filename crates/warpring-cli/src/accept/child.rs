@@ -18,6 +18,7 @@ const LINES_KEPT: usize = 3;
 pub fn encode(answer: &Answer) -> Value {
     match answer {
         Ok(Outcome::Passed { found, details }) => json!({ "verdict": "pass", "found": found, "details": details }),
+        Ok(Outcome::Missed { found, details }) => json!({ "verdict": "fail", "found": found, "details": details }),
         Ok(Outcome::NotRun { reason }) => json!({ "verdict": "not run", "found": reason }),
         Err(why) => json!({ "verdict": "fail", "found": why }),
     }
@@ -30,6 +31,7 @@ fn decode(line: &str) -> Option<Answer> {
     match value["verdict"].as_str()? {
         "pass" => Some(Ok(Outcome::Passed { found, details: value["details"].clone() })),
         "not run" => Some(Ok(Outcome::NotRun { reason: found })),
+        "fail" if !value["details"].is_null() => Some(Ok(Outcome::Missed { found, details: value["details"].clone() })),
         "fail" => Some(Err(found)),
         _ => None,
     }
@@ -39,9 +41,9 @@ fn decode(line: &str) -> Option<Answer> {
 ///
 /// # Errors
 /// Why the step failed, which includes that it did not end, or ended without a result.
-pub fn run(executable: &Path, step: &str, backend: &str, data: Option<&Path>, limit: Duration) -> Answer {
+pub fn run(executable: &Path, step: &str, backend: &[String], data: Option<&Path>, limit: Duration) -> Answer {
     let mut command = Command::new(executable);
-    command.args(["accept", "--child", step, "--backend", backend]);
+    command.args(["accept", "--child", step]).args(backend);
     if let Some(data) = data {
         command.arg("--data").arg(data);
     }
@@ -107,9 +109,12 @@ mod tests {
 
     #[test]
     fn an_answer_is_read_as_it_was_printed() {
-        for answer in
-            [Outcome::passed("all \"well\"\n", json!({ "n": 3 })), Outcome::not_run("no data"), Err("wrong in line 3".to_owned())]
-        {
+        for answer in [
+            Outcome::passed("all \"well\"\n", json!({ "n": 3 })),
+            Outcome::missed("too slow", json!({ "ns": 700 })),
+            Outcome::not_run("no data"),
+            Err("wrong in line 3".to_owned()),
+        ] {
             assert_eq!(decode(&encode(&answer).to_string()), Some(answer));
         }
     }

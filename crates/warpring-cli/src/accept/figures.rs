@@ -1,47 +1,11 @@
 //! Step `figures`: how fast, beside the floors of the same run.
 
+use super::rows;
 use super::step::{Answer, On, Outcome, about_to};
 use serde_json::json;
 use std::time::Duration;
 use warpring_bench::ours::SUBJECTS;
 use warpring_bench::{Effort, Figure, Floor, Report, Stage};
-
-/// What is to be measured on a GPU.
-#[derive(Clone, Copy, Debug)]
-enum GpuRow {
-    SameBlock,
-    OtherBlock,
-    HostAndBack,
-    ByLaunches,
-    OnePair,
-    AllPairs,
-    MillionActors,
-}
-
-impl GpuRow {
-    const ALL: [Self; 7] = [
-        Self::SameBlock,
-        Self::OtherBlock,
-        Self::HostAndBack,
-        Self::ByLaunches,
-        Self::OnePair,
-        Self::AllPairs,
-        Self::MillionActors,
-    ];
-
-    /// What it measures, and the floor beside it.
-    const fn name(self) -> &'static str {
-        match self {
-            Self::SameBlock => "actor to actor of the same block (floor: a ping-pong of one line)",
-            Self::OtherBlock => "actor to actor of another block (floor: a ping-pong of one line)",
-            Self::HostAndBack => "host to actor and back (floor: the smallest persistent echo)",
-            Self::ByLaunches => "the same by a launch and by a graph",
-            Self::OnePair => "messages per second of one pair (floor: bandwidth)",
-            Self::AllPairs => "messages per second of all pairs (floor: bandwidth)",
-            Self::MillionActors => "messages per second of a million actors (floor: bandwidth)",
-        }
-    }
-}
 
 /// The figures that are printed; the report has all.
 const IN_THE_LINE: [&str; 4] = ["port-asks-actor", "actor-asks-other-worker", "pair-one-way", "spray-10000"];
@@ -61,9 +25,8 @@ pub fn run(on: &On) -> Answer {
     if on.is("sim") {
         return Outcome::not_run("the simulator's time is virtual");
     }
-    if !on.is("cpu") {
-        let rows = GpuRow::ALL.map(GpuRow::name).join("; ");
-        return Outcome::not_run(format!("nothing measures these rows on backend {} yet: {rows}", on.backend()));
+    if on.is("cuda") {
+        return rows::measure(on);
     }
     let stage = match Stage::new(effort()) {
         Ok(stage) => stage,

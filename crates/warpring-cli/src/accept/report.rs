@@ -30,6 +30,7 @@ impl Row {
     fn parts(&self) -> (&'static str, &str, Option<&Value>) {
         match &self.answer {
             Ok(Outcome::Passed { found, details }) => ("PASS", found, Some(details)),
+            Ok(Outcome::Missed { found, details }) => ("FAIL", found, Some(details)),
             Ok(Outcome::NotRun { reason }) => ("NOT RUN", reason, None),
             Err(why) => ("FAIL", why, None),
         }
@@ -99,7 +100,7 @@ impl Run {
 
     /// The names of the steps that failed.
     pub fn failed(&self) -> Vec<&'static str> {
-        self.rows.iter().filter(|row| row.answer.is_err()).map(|row| row.name).collect()
+        self.rows.iter().filter(|row| row.parts().0 == "FAIL").map(|row| row.name).collect()
     }
 
     /// Writes everything as JSON.

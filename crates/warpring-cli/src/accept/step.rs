@@ -31,6 +31,13 @@ pub enum Outcome {
         /// All figures, for the report.
         details: Value,
     },
+    /// Something was not as it must be, and what was found is worth keeping all the same.
+    Missed {
+        /// What, in a line.
+        found: String,
+        /// All figures, for the report.
+        details: Value,
+    },
     /// It looked at nothing.
     NotRun {
         /// Why.
@@ -42,6 +49,11 @@ impl Outcome {
     /// It looked and all was well.
     pub fn passed(found: impl Into<String>, details: Value) -> Answer {
         Ok(Self::Passed { found: found.into(), details })
+    }
+
+    /// It looked, and something was not as it must be.
+    pub fn missed(found: impl Into<String>, details: Value) -> Answer {
+        Ok(Self::Missed { found: found.into(), details })
     }
 
     /// It did not look.
