@@ -28,10 +28,6 @@ use warpring::Backend;
 /// What all steps together may take.
 const BUDGET: Duration = Duration::from_secs(360);
 
-/// A launch of bounded messages lasts no longer: a worker that has handled its share leaves, and others that wait for its answers leave
-/// only after this, so that the next launch can begin.
-const BOUNDED_RESIDENCY: Duration = Duration::from_millis(20);
-
 /// Check that a backend does what it must, in at most six minutes
 #[derive(Debug, clap::Args)]
 pub struct Accept {
@@ -182,13 +178,9 @@ impl Accept {
     fn bounded(&self, choice: Choice) -> Result<Backend, AcceptError> {
         match (choice.backend(), self.messages_per_launch) {
             (backend, None) => Ok(backend),
-            (Backend::Cuda(options), Some(messages)) => {
-                Ok(Backend::Cuda(options.messages_per_launch(messages).residency(BOUNDED_RESIDENCY)))
-            }
+            (Backend::Cuda(options), Some(messages)) => Ok(Backend::Cuda(options.messages_per_launch(messages))),
             #[cfg(feature = "sim")]
-            (Backend::Sim(options), Some(messages)) => {
-                Ok(Backend::Sim(options.messages_per_launch(messages).residency(BOUNDED_RESIDENCY)))
-            }
+            (Backend::Sim(options), Some(messages)) => Ok(Backend::Sim(options.messages_per_launch(messages))),
             (_, Some(_)) => Err(AcceptError::NoLaunches(name_of(choice))),
         }
     }
