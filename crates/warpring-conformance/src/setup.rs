@@ -17,13 +17,21 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct Setup {
     backend: Backend,
+    block_teams: bool,
 }
 
 impl Setup {
     /// For this backend.
     #[must_use]
     pub const fn new(backend: Backend) -> Self {
-        Self { backend }
+        Self { backend, block_teams: false }
+    }
+
+    /// With teams of a whole block, on a GPU: the module that was compiled for them.
+    #[must_use]
+    pub const fn with_block_teams(mut self) -> Self {
+        self.block_teams = true;
+        self
     }
 
     /// The backend.
@@ -34,9 +42,9 @@ impl Setup {
 
     /// Two workers and small limits. Workers are not pinned, because cases may run beside each other.
     pub fn builder(&self) -> RuntimeBuilder {
-        Runtime::builder()
-            .module(&crate::MODULE)
-            .backend(self.backend.clone())
+        let builder = Runtime::builder().module(&crate::MODULE).backend(self.backend.clone());
+        let builder = if self.block_teams { builder.ptx(crate::BLOCK_PTX) } else { builder };
+        builder
             .workers(2)
             .pin(false)
             .max_actors(1 << 14)

@@ -84,7 +84,9 @@ impl Frame {
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Outcome {
-    pub(crate) kind: Kind,
+    /// A [`Kind`], as a number: an enum would lend its unused values to `Option` and `Poll`, and what is left of the word behind it would
+    /// be copied byte by byte on the GPU.
+    kind: u8,
     pub(crate) lines: u8,
     pub(crate) code: u16,
     pub(crate) detail: u32,
@@ -92,6 +94,16 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// A reply, an error of the handler, or a refusal.
+    #[inline(always)]
+    pub(crate) fn kind(&self) -> Kind {
+        match self.kind {
+            kind if kind == Kind::Reply as u8 => Kind::Reply,
+            kind if kind == Kind::Failed as u8 => Kind::Failed,
+            _ => Kind::Refused,
+        }
+    }
+
     /// A reply; what does not fit the first line is written to `rest`.
     ///
     /// # Safety
@@ -103,7 +115,7 @@ impl Outcome {
                 // SAFETY: contract.
                 unsafe { rest.add(i).write(*word) }
             }
-            Self { kind: Kind::Reply, lines: const { lines_for(R::SIZE) as u8 }, code: 0, detail: 0, first: parcel.first }
+            Self { kind: Kind::Reply as u8, lines: const { lines_for(R::SIZE) as u8 }, code: 0, detail: 0, first: parcel.first }
         })
     }
 
@@ -111,13 +123,13 @@ impl Outcome {
     #[inline(always)]
     pub(crate) fn failed(error: KernelError) -> Self {
         let (code, detail) = error.to_parts();
-        Self { kind: Kind::Failed, lines: 1, code, detail, first: [0; FIRST_WORDS] }
+        Self { kind: Kind::Failed as u8, lines: 1, code, detail, first: [0; FIRST_WORDS] }
     }
 
     /// The message was not handled.
     #[inline(always)]
     pub(crate) fn refused(error: KernelError) -> Self {
-        Self { kind: Kind::Refused, ..Self::failed(error) }
+        Self { kind: Kind::Refused as u8, ..Self::failed(error) }
     }
 
     /// The words behind the first line.

@@ -637,7 +637,7 @@ mod tests {
                 let Poll::Ready(outcome) = resume_op::<Pauses, u32>(Op::Handle(0), lane) else {
                     panic!("it ends at the third poll")
                 };
-                assert_eq!((outcome.kind, outcome.first[0]), (message::Kind::Reply, 7));
+                assert_eq!((outcome.kind(), outcome.first[0]), (message::Kind::Reply, 7));
                 assert_eq!(held(), 0);
             }
         });
@@ -665,7 +665,7 @@ mod tests {
             let ended = unsafe { begin_op::<Pauses, u32>(Op::Shutdown, lane, Lines::flat(&line), 1) };
             let Poll::Ready(outcome) = ended else { panic!("it does not wait") };
             assert!(SHUT.get());
-            assert_eq!((outcome.kind, outcome.code, outcome.detail), (message::Kind::Failed, 1, 7));
+            assert_eq!((outcome.kind(), outcome.code, outcome.detail), (message::Kind::Failed, 1, 7));
         });
     }
 

@@ -31,18 +31,18 @@ where
         // Nobody ran it for a while: that time is no step.
         team.lead(|| (*worker).now = (*worker).clock());
         loop {
-            let (frame, poll, began) = match team.lead(|| (*worker).next::<F>()) {
+            let (frame, poll) = match team.lead(|| (*worker).next::<F>()) {
                 Step::Begin(index) => {
                     let frame = (*worker).frame(index);
                     let (request, lines) = ((*worker).request, (*frame).request.lines());
                     let lane = Worker::lane(worker, frame, team.rank());
                     let poll = begin::<M>((*frame).kind, Worker::op(frame), &lane, request, lines);
-                    (frame, poll.unwrap_or(Poll::Ready(Outcome::refused(KernelError::Malformed))), true)
+                    (frame, poll.unwrap_or(Poll::Ready(Outcome::refused(KernelError::Malformed))))
                 }
                 Step::Resume(index) => {
                     let frame = (*worker).frame(index);
                     let lane = Worker::lane(worker, frame, team.rank());
-                    (frame, resume::<M>((*frame).kind, Worker::op(frame), &lane), false)
+                    (frame, resume::<M>((*frame).kind, Worker::op(frame), &lane))
                 }
                 Step::Cancel(index) => {
                     let frame = (*worker).frame(index);
@@ -72,7 +72,7 @@ where
                 Poll::Pending => None,
             };
             team.ended(ended.as_ref(), (*frame).buffer.cast());
-            team.lead(|| (*worker).settle::<F>(frame, ended, began));
+            team.lead(|| (*worker).settle::<F>(frame, ended));
         }
     }
 }

@@ -150,6 +150,8 @@ pub struct Worker {
     pub(crate) ready: List,
     pub(crate) flushing: List,
     pub(crate) local_run: u32,
+    /// Frames resumed since an actor was begun.
+    pub(crate) resumed: u32,
     pub(crate) idle_rounds: u32,
     /// A message could not be refused yet, because the reply ring was full.
     pub(crate) blocked: bool,
@@ -188,6 +190,8 @@ pub struct Worker {
     /// The frame that runs now; what a panic takes down.
     pub(crate) current: u32,
     pub(crate) prepared: bool,
+    /// The step that runs now began its frame, so the lines of its message are still there.
+    pub(crate) began: bool,
     /// What is copied now.
     pub(crate) copy: copy::Copying,
     /// Rings that hold something, in a grid.
@@ -307,6 +311,7 @@ impl Worker {
                 ready: List::EMPTY,
                 flushing: List::EMPTY,
                 local_run: 0,
+                resumed: 0,
                 idle_rounds: 0,
                 blocked: false,
                 actors: memory.actors,
@@ -336,6 +341,7 @@ impl Worker {
                 counters: Counters::default(),
                 current: NONE,
                 prepared: false,
+                began: false,
                 copy: copy::Copying::NOTHING,
                 heard: listen::Heard::NOTHING,
                 link: link::Link::new(&memory.link),
@@ -439,12 +445,14 @@ impl Worker {
     #[inline(always)]
     fn next_local<F: Fabric>(&mut self) -> Option<Step> {
         let begins = !self.ready.is_empty() && self.frame_free != NONE;
-        // A handler that yields can go on again at once: every other step belongs to the actors that have mail.
-        if !(begins && self.steps & 1 == 0)
+        // A handler that yields can go on again at once: after so many in a row an actor that has mail comes first.
+        if !(begins && self.resumed >= LOCAL_BUDGET)
             && let Some(frame) = self.pop_frame_resumable()
         {
+            self.resumed += 1;
             return Some(self.resume(frame));
         }
+        self.resumed = 0;
         if !begins {
             return None;
         }
@@ -473,7 +481,7 @@ impl Worker {
         // SAFETY: a mailbox node that was just taken out; its content stays.
         let header = unsafe { request.packed() };
         if let Step::Begin(index) = self.begin(slot, OP_HANDLE, header, request) {
-            self.settle::<F>(self.frame(index), Some(Outcome::refused(error)), true);
+            self.settle::<F>(self.frame(index), Some(Outcome::refused(error)));
         }
         Step::Again
     }
@@ -481,6 +489,7 @@ impl Worker {
     #[inline(always)]
     fn resume(&mut self, frame: u32) -> Step {
         self.current = frame;
+        self.began = false;
         Step::Resume(frame)
     }
 
@@ -506,18 +515,19 @@ impl Worker {
             (*actor).frame = index;
         }
         self.current = index;
+        self.began = true;
         self.request = request;
         Step::Begin(index)
     }
 
-    /// Books the result of a step on a frame. `began`: the step started it, so the lines of its message are still there.
+    /// Books the result of a step on a frame.
     #[cfg_attr(target_arch = "nvptx64", inline(never))]
     #[cfg_attr(not(target_arch = "nvptx64"), inline(always))]
-    pub(crate) fn settle<F: Fabric>(&mut self, frame: *mut Frame, ended: Option<Outcome>, began: bool) {
+    pub(crate) fn settle<F: Fabric>(&mut self, frame: *mut Frame, ended: Option<Outcome>) {
         self.current = NONE;
         self.idle_rounds = 0;
         match ended {
-            Some(outcome) => self.complete::<F>(frame, outcome, began, false),
+            Some(outcome) => self.complete::<F>(frame, outcome, false),
             None => self.suspend(frame),
         }
     }
@@ -543,14 +553,14 @@ impl Worker {
 
     /// A handler or hook ended: reply, free the actor, free the frame. `fell`: it did not end by itself.
     #[inline(always)]
-    pub(crate) fn complete<F: Fabric>(&mut self, frame: *mut Frame, outcome: Outcome, began: bool, fell: bool) {
+    pub(crate) fn complete<F: Fabric>(&mut self, frame: *mut Frame, outcome: Outcome, fell: bool) {
         // SAFETY: the frame and its actor are this worker's.
         unsafe {
             let slot = (*frame).actor;
             let actor = self.actor(slot);
             (*actor).frame = NONE;
             match (*frame).op {
-                OP_HANDLE if outcome.kind == Kind::Refused => self.counters.refused += 1,
+                OP_HANDLE if outcome.kind() == Kind::Refused => self.counters.refused += 1,
                 OP_HANDLE => {
                     (*actor).handled = (*actor).handled.wrapping_add(1);
                     self.counters.handled += 1;
@@ -564,9 +574,9 @@ impl Worker {
             if (*frame).op == OP_HANDLE {
                 let said = if (*frame).request.kind() == Kind::Ask as u8 {
                     self.reply::<F>(&(*frame).request, &outcome, (*frame).buffer.cast())
-                } else if fell || outcome.kind == Kind::Refused {
+                } else if fell || outcome.kind() == Kind::Refused {
                     let error = KernelError::from_parts(outcome.code, outcome.detail);
-                    self.bury::<F>(&(*frame).request, began.then_some(self.request), error)
+                    self.bury::<F>(&(*frame).request, self.began.then_some(self.request), error)
                 } else {
                     true
                 };

@@ -45,6 +45,7 @@ pub fn prepare(backend: &Backend) -> Result<Option<[Duration; 2]>, BackendError>
         for module in [&warpring_conformance::MODULE, &warpring_pace::MODULE] {
             drop(Runtime::builder().module(module).backend(backend.clone()).workers(1).build()?);
         }
+        drop(warpring_conformance::Setup::new(backend.clone()).with_block_teams().builder().workers(1).build()?);
         Ok::<_, BackendError>(start.elapsed())
     };
     Ok(Some([once()?, once()?]))

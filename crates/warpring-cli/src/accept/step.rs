@@ -68,11 +68,12 @@ const fn step(name: &'static str, seconds: u64, run: fn(&On) -> Answer) -> Step 
 
 /// In the order in which they run.
 pub const STEPS: &[Step] = &[
-    step("conformance", 70, conformance::run),
+    step("conformance", 60, conformance::run),
+    step("block-teams", 25, conformance::block_teams),
     step("fraud-features", 40, jobs::fraud_features),
-    step("published-features", 40, jobs::published_features),
+    step("published-features", 30, jobs::published_features),
     step("market-book", 15, jobs::market_book),
-    step("many-actors", 40, actors::many_actors),
+    step("many-actors", 35, actors::many_actors),
     step("cycles", 15, actors::cycles),
     step("full-rings", 15, actors::full_rings),
     step("panic", 10, actors::panic),

@@ -222,7 +222,7 @@ impl Worker {
     /// Answers a control message with a value (if `outcome` is no refusal), and wakes whoever waits.
     pub(super) fn answer_control<R: RingMessage>(&mut self, request: &Header, outcome: Outcome, value: &R) {
         encode(value, |parcel| {
-            let refused = outcome.kind == Kind::Refused;
+            let refused = outcome.kind() == Kind::Refused;
             let header = Header {
                 kind: if refused { Kind::Refused as u8 } else { Kind::Reply as u8 },
                 lines: lines_for(R::SIZE) as u8,
@@ -443,7 +443,7 @@ impl Worker {
     /// `initialize` of an actor ended.
     pub(super) fn initialized(&mut self, slot: u32, outcome: &Outcome) {
         let actor = self.actor(slot);
-        let error = (outcome.kind != Kind::Reply).then(|| KernelError::from_parts(outcome.code, outcome.detail));
+        let error = (outcome.kind() != Kind::Reply).then(|| KernelError::from_parts(outcome.code, outcome.detail));
         // SAFETY: the slot is this worker's.
         unsafe {
             (*actor).status = match error {
@@ -512,7 +512,8 @@ impl Worker {
     unsafe fn give_up<F: Fabric>(&mut self, frame: *mut Frame, error: KernelError) {
         self.current = NONE;
         self.idle_rounds = 0;
-        self.complete::<F>(frame, Outcome::failed(error), false, true);
+        self.began = false;
+        self.complete::<F>(frame, Outcome::failed(error), true);
     }
 
     /// Refuses a message of a worker that has ended. A worker that has ended too takes no replies, so the wait for room is bounded;
@@ -535,6 +536,7 @@ impl Worker {
     /// # Safety
     /// Nobody runs this worker; the other workers have ended too or still take replies.
     pub unsafe fn finish<F: Fabric>(&mut self) {
+        self.link.at_last = true;
         let mut patience = PATIENCE;
         for slot in 0..self.actors_used {
             let actor = self.actor(slot);
@@ -616,6 +618,7 @@ impl Worker {
     /// # Safety
     /// Nobody runs this worker, and the shared ring is closed.
     pub unsafe fn refuse_inlets<F: Fabric>(&mut self, until: u32) {
+        self.link.at_last = true;
         // SAFETY: `1 + MAX_PORTS` inlets (contract of `init`).
         unsafe {
             let ports = (*self.open_ports).acquire::<F::Host>();
@@ -637,7 +640,9 @@ impl Worker {
                     if header.kind() == Kind::Control as u8 {
                         self.answer_control(&header.unpack(), Outcome::refused(KernelError::Stopped), &());
                     } else {
-                        self.refuse::<F>(&header, lines, KernelError::Stopped);
+                        let said = self.refuse::<F>(&header, lines, KernelError::Stopped);
+                        // The host's asks have cells, and its letters wait for room.
+                        self.counters.late += u64::from(!said);
                     }
                     (*ring).advance(header.lines());
                 }

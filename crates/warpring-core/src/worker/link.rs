@@ -15,6 +15,8 @@ use crate::team::Fabric;
 const IDLE_AFTER: u32 = 1;
 /// A worker says that it lives about so often, in nanoseconds.
 const REPORT_NS: u64 = 100_000;
+/// So long the last letters wait for a host that does not take them.
+const AT_LAST_NS: u64 = 10_000_000_000;
 
 /// The payload of this dead letter is behind its header.
 pub const LETTER_WHOLE: u32 = 1 << 16;
@@ -37,6 +39,8 @@ pub struct Link {
     idle_from: u64,
     /// Line of the last panic.
     pub(crate) fallen_line: u32,
+    /// The worker has ended, and says what it has left to say.
+    pub(super) at_last: bool,
     /// The launch ends at this time.
     until: u64,
     /// The launch ends when so many messages are handled.
@@ -92,6 +96,7 @@ impl Link {
             said: 0,
             idle_from: 0,
             fallen_line: 0,
+            at_last: false,
             until: u64::MAX,
             count: u64::MAX,
             told_at: 0,
@@ -259,9 +264,17 @@ impl Worker {
             },
             None => Default::default(),
         };
-        match &mut self.link.letters {
-            Some(ring) => ring.push::<F::Host>(&header, Parcel { first, rest }),
-            None => true,
+        // After the end nobody comes back to a letter: the host takes them all the while, so there will be room.
+        let until = if self.link.at_last { self.clock().saturating_add(AT_LAST_NS) } else { 0 };
+        loop {
+            let Some(ring) = &mut self.link.letters else { return true };
+            if ring.push::<F::Host>(&header, Parcel { first, rest }) {
+                return true;
+            }
+            if self.clock() >= until {
+                return false;
+            }
+            core::hint::spin_loop();
         }
     }
 }

@@ -273,7 +273,7 @@ impl Worker {
     #[inline(always)]
     pub(super) fn reply<F: Fabric>(&mut self, request: &Packed, outcome: &Outcome, rest: *const u64) -> bool {
         let mut header = Header {
-            kind: outcome.kind as u8,
+            kind: outcome.kind() as u8,
             lines: outcome.lines,
             tag: outcome.code,
             slot: 0,

@@ -520,7 +520,7 @@ impl LaneRecord {
         } else if let (Some(Meeting { method: Method::Ended, .. }), Some(mine), Some(other)) =
             (warp.meeting.get(), outcome, first.outcome.as_ref())
         {
-            let parts = |outcome: &Outcome| (outcome.kind, outcome.lines, outcome.code, outcome.detail, outcome.first);
+            let parts = |outcome: &Outcome| (outcome.kind(), outcome.lines, outcome.code, outcome.detail, outcome.first);
             if parts(mine) != parts(other) || rest != first.rest {
                 let other = &warp.lanes[arrived.trailing_zeros() as usize];
                 self.fail(What::Replies, self.rank, self.last.get(), other.last.get());
