@@ -216,7 +216,12 @@ macro_rules! parcels {
                     }
                 }
                 // Behind all parcels on the same way.
-                let taken = ctx.ask(pour.to, Taken).await?;
+                let taken = loop {
+                    match ctx.ask(pour.to, Taken).await {
+                        Err(KernelError::MailboxFull { .. } | KernelError::Overloaded) => ctx.sleep(Duration::from_micros(1)).await,
+                        answer => break answer?,
+                    }
+                };
                 let until_ns = ctx.now();
                 Ok(Timed { from_ns, until_ns, last: taken.count, sum: taken.sum })
             }

@@ -26,7 +26,7 @@ pub struct Amount {
     pub workers: u32,
     /// Pairs of workers that are sampled, at least one.
     pub pairs: u32,
-    /// Batches of [`ASKS`] asks for each worker or pair, beside one to warm up.
+    /// Batches of asks for each worker or pair, beside one to warm up.
     pub batches: u32,
     /// Asks by the host that are counted, at most; a tenth more warm up.
     pub host_asks: u32,
