@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
-use crate::metadata::{Crate, Package};
+use crate::metadata::{Crate, DEFAULT_REGISTRY, Package};
 
 /// The entries, and the layout record that the host reads first. The nightly features stand here, so that a kernel crate needs none.
 const ENTRIES: &str = "\
@@ -153,7 +153,7 @@ fn dependency(package: &Package) -> String {
 }
 
 fn is_default_registry(source: &str) -> bool {
-    source.contains("github.com/rust-lang/crates.io-index") || source.contains("index.crates.io")
+    source == DEFAULT_REGISTRY
 }
 
 /// The address in a source: without the kind before it and the reference after it.
@@ -186,10 +186,7 @@ mod tests {
     fn the_very_package_is_named_wherever_it_comes_from() {
         let named = |source: Option<&str>| dependency(&package("warpring", source));
         assert_eq!(named(None), r#"package = "warpring", path = "/w \"x\"/warpring""#);
-        assert_eq!(
-            named(Some("registry+https://github.com/rust-lang/crates.io-index")),
-            r#"package = "warpring", version = "=0.1.0""#
-        );
+        assert_eq!(named(Some(DEFAULT_REGISTRY)), r#"package = "warpring", version = "=0.1.0""#);
         assert_eq!(
             named(Some("sparse+https://example.org/index/")),
             r#"package = "warpring", version = "=0.1.0", registry-index = "sparse+https://example.org/index/""#
@@ -214,7 +211,7 @@ mod tests {
             warpring: warpring.clone(),
             local: vec![kernels, warpring.clone()],
             registries: [].into(),
-            patches: vec![("registry+https://github.com/rust-lang/crates.io-index".to_owned(), warpring)],
+            patches: vec![(DEFAULT_REGISTRY.to_owned(), warpring)],
             workspace: PathBuf::new(),
             target: PathBuf::new(),
         };

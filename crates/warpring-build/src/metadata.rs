@@ -28,6 +28,9 @@ pub struct Crate {
     pub target: PathBuf,
 }
 
+/// The source of a package of the default registry.
+pub const DEFAULT_REGISTRY: &str = "registry";
+
 /// A package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Package {
@@ -110,6 +113,16 @@ fn from_json(all: &Value, dir: &Path) -> Result<Crate, Error> {
         list(all, "packages").iter().filter_map(|package| Some((package["id"].as_str()?, package))).collect();
     let nodes: BTreeMap<&str, &Value> =
         list(&all["resolve"], "nodes").iter().filter_map(|node| Some((node["id"].as_str()?, node))).collect();
+    // A dependency that names no registry is of the default one, whatever cargo calls that.
+    let default = packages.values().flat_map(|package| list(package, "dependencies")).find_map(|declared| {
+        let source = declared["source"].as_str().filter(|source| source.starts_with("registry+"));
+        source.filter(|_| declared["registry"].is_null())
+    });
+    let of = |source: &str| if Some(source) == default { DEFAULT_REGISTRY } else { source }.to_owned();
+    let package = |value: &Value| {
+        let package = package(value);
+        Package { source: package.source.as_deref().map(of), ..package }
+    };
     // A manifest of a workspace alone has no root.
     let root = all["resolve"]["root"].as_str().ok_or_else(no_library)?;
     let value = packages.get(root).ok_or_else(no_library)?;
@@ -151,7 +164,7 @@ fn from_json(all: &Value, dir: &Path) -> Result<Crate, Error> {
                 && let Some(declared) = list(value, "dependencies").iter().find(|d| d["name"] == it["name"])
                 && let Some(from) = declared["source"].as_str()
             {
-                let patch = (from.to_owned(), package(it));
+                let patch = (of(from), package(it));
                 if !found.patches.contains(&patch) {
                     found.patches.push(patch);
                 }
@@ -197,7 +210,7 @@ mod tests {
         let registry = json!("registry+index");
         let found = from_json(&answer(registry.clone(), registry.clone()), Path::new("/w/k")).unwrap();
         assert_eq!((found.package.name.as_str(), found.library.as_str()), ("my-kernels", "my_kernels"));
-        assert_eq!(found.warpring.source.as_deref(), Some("registry+index"));
+        assert_eq!(found.warpring.source.as_deref(), Some(DEFAULT_REGISTRY));
         assert_eq!(found.local.len(), 1, "neither a package of tests nor one of a registry is local: {:?}", found.local);
         assert_eq!(found.registries.iter().collect::<Vec<_>>(), [Path::new("/")]);
         assert_eq!(found.patches, []);
@@ -205,7 +218,11 @@ mod tests {
         let patched = from_json(&answer(Value::Null, registry), Path::new("/w/k")).unwrap();
         assert_eq!(patched.local.len(), 2);
         assert_eq!(patched.patches.len(), 1);
-        assert_eq!((patched.patches[0].0.as_str(), patched.patches[0].1.name.as_str()), ("registry+index", "warpring"));
+        assert_eq!((patched.patches[0].0.as_str(), patched.patches[0].1.name.as_str()), (DEFAULT_REGISTRY, "warpring"));
+        let mut other = answer(json!("registry+index"), json!("registry+index"));
+        other["packages"][0]["dependencies"][0]["registry"] = json!("index");
+        let other = from_json(&other, Path::new("/w/k")).unwrap();
+        assert_eq!(other.warpring.source.as_deref(), Some("registry+index"), "it names a registry");
     }
 
     #[test]

@@ -70,7 +70,7 @@ fn every_step_in_the_simulator_passes_or_says_why_it_was_not_run() {
     let done = accept(&[], &["--backend", "sim"]);
     assert_eq!((done.code, done.err.as_str()), (Some(0), ""), "{done:?}");
     let rows = rows(&done);
-    assert_eq!(rows.len(), 13, "{done:?}");
+    assert_eq!(rows.len(), 14, "{done:?}");
     let passed: Vec<_> = rows.iter().filter(|(verdict, _)| verdict == "PASS").map(|(_, name)| name.as_str()).collect();
     let expected =
         ["conformance", "fraud-features", "many-actors", "cycles", "full-rings", "panic", "stop-under-load", "hibernate"];
