@@ -74,8 +74,8 @@ mod tests {
 
     #[test]
     fn a_device_names_its_report() {
-        let path = report(Path::new("/root"), "2026-11-22", "NVIDIA H200 (MIG 1g.18gb)");
-        assert_eq!(path, Path::new("/root/bench/results/2026-11-22-nvidia-h200-mig-1g-18gb.json"));
+        let path = report(Path::new("/project"), "2026-11-22", "NVIDIA H200 (MIG 1g.18gb)");
+        assert_eq!(path, Path::new("/project/bench/results/2026-11-22-nvidia-h200-mig-1g-18gb.json"));
         assert!(today().is_ok_and(|date| date.len() == 10 && date.starts_with("20")));
     }
 

@@ -51,8 +51,6 @@ pub struct Limits {
     pub pause_ns: u32,
     /// Bytes through which the host reads and writes states.
     pub staging: u32,
-    /// Not used.
-    pub reserved: u32,
     /// Deadline of an ask that names none, in nanoseconds.
     pub ask_limit: u64,
 }

@@ -16,13 +16,11 @@ pub const FALLEN_LANES: usize = 32;
 #[repr(C, align(128))]
 pub struct Post {
     /// How the worker left its last launch: an [`Exit`], published with the number of the launch.
-    pub exit: [Line; 2],
+    pub exit: Line,
     /// The worker's clock, now and then.
     pub clock: Data<u64>,
     /// Since when it has nothing to do, on its clock; 0 while it has.
     pub idle_since: Data<u64>,
-    /// Messages that its actors have handled, as of `clock`.
-    pub handled: Data<u64>,
     /// How often its lanes have fallen.
     pub fallen: Word32,
     /// Where each lane fell, the last time.
@@ -75,20 +73,18 @@ pub struct Exit {
     pub sent: u64,
     /// Requests that it has taken from other workers, since the start.
     pub received: u64,
-    /// Its clock.
-    pub clock: u64,
 }
 
 impl RingMessage for Exit {
-    const SIZE: usize = 40;
+    const SIZE: usize = 32;
     const ALIGN: usize = 8;
     const FINGERPRINT: u64 = 3;
     fn encode(&self, out: &mut [u8]) {
         let why = self.why as u64 | u64::from(self.quiet) << 8;
-        [why, self.next_wake, self.sent, self.received, self.clock].encode(out)
+        [why, self.next_wake, self.sent, self.received].encode(out)
     }
     fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
-        let [what, next_wake, sent, received, clock] = <[u64; 5]>::decode(bytes)?;
+        let [what, next_wake, sent, received] = <[u64; 4]>::decode(bytes)?;
         let why = match what & 0xff {
             1 => Left::Stopped,
             2 => Left::Told,
@@ -96,7 +92,7 @@ impl RingMessage for Exit {
             4 => Left::Counted,
             _ => return Err(Malformed),
         };
-        Ok(Self { why, quiet: what >> 8 & 1 == 1, next_wake, sent, received, clock })
+        Ok(Self { why, quiet: what >> 8 & 1 == 1, next_wake, sent, received })
     }
 }
 
@@ -181,7 +177,7 @@ mod tests {
 
     #[test]
     fn an_exit_survives_its_way_to_the_host() {
-        let exit = Exit { why: Left::Resident, quiet: true, next_wake: 7, sent: 8, received: 9, clock: u64::MAX };
+        let exit = Exit { why: Left::Resident, quiet: true, next_wake: 7, sent: 8, received: u64::MAX };
         let mut bytes = [0; Exit::SIZE];
         exit.encode(&mut bytes);
         assert_eq!(Exit::decode(&bytes), Ok(exit));

@@ -130,7 +130,6 @@ pub(crate) fn plan(module: &ModuleTable, settings: &Settings, lanes: u32, lane_b
         letters,
         pause_ns: 0,
         staging: STAGING_BYTES,
-        reserved: 0,
         ask_limit: settings.ask_limit.as_nanos().min(u128::from(u64::MAX / 2)) as u64,
     };
     Plan { limits, device: 0, shared: 0 }

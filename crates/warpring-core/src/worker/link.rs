@@ -31,8 +31,8 @@ pub struct Link {
     pause_ns: u32,
     /// Number of the launch that runs now, from 1.
     launch: u32,
-    /// Why the worker leaves, if it does: a [`Left`].
-    why: u8,
+    /// Why the worker leaves, if it does.
+    why: Option<Left>,
     /// Since when the host was told that there is nothing to do; 0: that there is.
     said: u64,
     /// Since when there is nothing to do.
@@ -92,7 +92,7 @@ impl Link {
             letters: memory.letters.map(|ring| unsafe { Producer::new(ring) }),
             pause_ns: memory.pause_ns,
             launch: 0,
-            why: 0,
+            why: None,
             said: 0,
             idle_from: 0,
             fallen_line: 0,
@@ -106,7 +106,7 @@ impl Link {
 
     #[inline(always)]
     pub(super) fn leaves(&self) -> bool {
-        self.why != 0
+        self.why.is_some()
     }
 
     pub(super) fn told_to_leave<S: Scope>(&self) -> bool {
@@ -144,7 +144,7 @@ impl Worker {
     pub unsafe fn enter<F: Fabric>(&mut self, launch: &Launch) {
         self.now = self.clock();
         self.link.launch = launch.number;
-        self.link.why = 0;
+        self.link.why = None;
         self.link.until = self.now.saturating_add(launch.residency_ns);
         self.link.count = self.counters.handled.saturating_add(launch.messages);
         if self.current != NONE {
@@ -155,9 +155,7 @@ impl Worker {
     }
 
     pub(super) fn leave_because(&mut self, why: Left) {
-        if self.link.why == 0 {
-            self.link.why = why as u8;
-        }
+        self.link.why = self.link.why.or(Some(why));
     }
 
     /// Says now and then that the worker lives, and whether it has something to do; looks whether the launch is over.
@@ -186,7 +184,6 @@ impl Worker {
         // SAFETY: the post is this worker's; the host reads single words of it.
         unsafe {
             (*post).clock.set(self.now);
-            (*post).handled.set(self.counters.handled);
             if link.said != idle {
                 link.said = idle;
                 (*post).idle_since.set(idle);
@@ -197,11 +194,7 @@ impl Worker {
     /// Posts how the worker leaves its loop; the next launch goes on from here.
     #[cold]
     pub(super) fn leave<F: Fabric>(&mut self) -> Step {
-        let why = match self.link.why {
-            2 => Left::Told,
-            3 => Left::Resident,
-            _ => Left::Counted,
-        };
+        let why = self.link.why.unwrap_or(Left::Told);
         self.post_exit::<F>(why);
         Step::Exit
     }
@@ -231,13 +224,12 @@ impl Worker {
             }
         }
         let counters = self.counters;
-        let exit = Exit { why, quiet, next_wake, sent: counters.sent, received: counters.received, clock: self.now };
+        let exit = Exit { why, quiet, next_wake, sent: counters.sent, received: counters.received };
         let header = Header { lines: lines_for(Exit::SIZE) as u8, ..Header::default() };
         let (post, launch) = (self.link.post, self.link.launch);
         // SAFETY: the post is this worker's; the host reads the record after it has seen the launch's number.
         unsafe {
             (*post).clock.set(self.now);
-            (*post).handled.set(counters.handled);
             encode(&exit, |parcel| publish_cell::<F::Host>((&raw const (*post).exit).cast(), launch, &header, parcel));
         }
     }

@@ -54,7 +54,7 @@ const STUCK_AFTER: Duration = Duration::from_secs(5);
 pub struct CudaOptions {
     /// Number of the device, as the driver counts them. Default: 0.
     pub device: u32,
-    /// Lanes of each worker, where the module was compiled for teams of a block: a multiple of 32, at most 1,024. Default: 128. A
+    /// Lanes of each worker, where the module was compiled for teams of a block: a multiple of 32, at most 512. Default: 128. A
     /// module for teams of a warp takes 32 only.
     pub lanes: Option<u32>,
     /// Bytes for the values of actors. Default: a quarter of what is free on the device, at most 4 GiB.
@@ -234,8 +234,8 @@ pub(crate) fn start(
         }
         (_, lanes) => lanes.unwrap_or(128),
     };
-    if !lanes.is_multiple_of(32) || !(32..=1024).contains(&lanes) {
-        return Err(BuildError::Setting { name: "lanes", given: lanes.into(), allowed: "a multiple of 32, at most 1,024" });
+    if !lanes.is_multiple_of(32) || !(32..=512).contains(&lanes) {
+        return Err(BuildError::Setting { name: "lanes", given: lanes.into(), allowed: "a multiple of 32, at most 512" });
     }
     let lanes = gpu.lanes(lanes);
     let most = gpu.most_blocks(lanes)?;

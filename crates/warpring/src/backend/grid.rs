@@ -14,7 +14,6 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use warpring_core::message::{FROM_HOST, NO_SENDER};
 use warpring_core::post::{Exit, Left, Post};
 use warpring_core::ring::{Consumer, read_cell};
 use warpring_core::scoped::System;
@@ -22,7 +21,6 @@ use warpring_core::worker::{LETTER_WHOLE, Launch};
 use warpring_core::{ActorId, KernelError};
 
 use crate::barrier;
-use crate::dead_letter::DeadLetter;
 use crate::runtime::Launches;
 use crate::shared::{PanicSite, Shared};
 
@@ -262,15 +260,9 @@ impl State {
             while let Some(lines) = ring.peek::<System>() {
                 // SAFETY: `peek` acquired the lines.
                 let header = unsafe { lines.header() };
-                let from = (header.origin != FROM_HOST && header.sender != NO_SENDER).then_some(ActorId {
-                    slot: header.sender,
-                    generation: header.sender_generation,
-                    worker: (header.origin >> 16) as u16,
-                });
-                let to = ActorId { slot: header.slot, generation: header.generation, worker: worker as u16 };
                 let reason = KernelError::from_parts((header.deadline & !LETTER_WHOLE) as u16, header.correlation);
                 ring.advance(header.lines);
-                shared.dead.add(DeadLetter::new(to, from, header.tag, reason));
+                shared.add_dead_letter(worker as u32, &header, reason);
             }
         }
     }
