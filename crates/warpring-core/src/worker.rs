@@ -193,7 +193,7 @@ pub struct Worker {
     /// The step that runs now began its frame, so the lines of its message are still there.
     pub(crate) began: bool,
     /// What is copied now.
-    pub(crate) copy: copy::Copying,
+    pub(crate) copy: Option<copy::Copying>,
     /// Rings that hold something, in a grid.
     pub(crate) heard: listen::Heard,
     /// The way to the host, in a grid.
@@ -342,7 +342,7 @@ impl Worker {
                 current: NONE,
                 prepared: false,
                 began: false,
-                copy: copy::Copying::NOTHING,
+                copy: None,
                 heard: listen::Heard::NOTHING,
                 link: link::Link::new(&memory.link),
             });
@@ -449,7 +449,7 @@ impl Worker {
         if !(begins && self.resumed >= LOCAL_BUDGET)
             && let Some(frame) = self.pop_frame_resumable()
         {
-            self.resumed += 1;
+            self.resumed = self.resumed.wrapping_add(1);
             return Some(self.resume(frame));
         }
         self.resumed = 0;

@@ -62,33 +62,7 @@ pub(crate) struct Copying {
     from: *const u8,
     to: *mut u8,
     bytes: u32,
-    active: bool,
     request: Header,
-}
-
-impl Copying {
-    pub(super) const NOTHING: Self = Self {
-        from: core::ptr::null(),
-        to: core::ptr::null_mut(),
-        bytes: 0,
-        active: false,
-        request: Header {
-            kind: 0,
-            lines: 0,
-            tag: 0,
-            slot: 0,
-            generation: 0,
-            sender_generation: 0,
-            origin: 0,
-            correlation: 0,
-            sender: 0,
-            deadline: 0,
-        },
-    };
-
-    pub(super) fn is_going_on(&self) -> bool {
-        self.active
-    }
 }
 
 impl Worker {
@@ -113,7 +87,7 @@ impl Worker {
                     let (state, memory) = (actor.state.wrapping_add(what.offset as usize), what.memory as usize);
                     let memory: *mut u8 = core::ptr::with_exposed_provenance_mut(memory);
                     let (from, to) = if what.write { (memory, state) } else { (state, memory) };
-                    self.copy = Copying { from, to, bytes: what.bytes, active: true, request: *request };
+                    self.copy = Some(Copying { from, to, bytes: what.bytes, request: *request });
                     None
                 }
             }
@@ -137,7 +111,7 @@ impl Worker {
         // SAFETY: the host gave memory of so many bytes, which it does not touch until the answer; the actor handles no message now,
         // and each lane writes bytes of its own.
         unsafe {
-            let Copying { from, to, bytes, .. } = (*worker).copy;
+            let Some(Copying { from, to, bytes, .. }) = (*worker).copy else { return };
             let mut at = team.rank() as usize;
             if (from as usize | to as usize | bytes as usize).is_multiple_of(8) {
                 while at < bytes as usize / 8 {
@@ -155,8 +129,8 @@ impl Worker {
 
     /// All lanes have copied.
     pub(crate) fn copied(&mut self) {
-        let request = self.copy.request;
-        self.copy.active = false;
-        self.answer_control(&request, Outcome::failed(KernelError::Malformed), &());
+        if let Some(copy) = self.copy.take() {
+            self.answer_control(&copy.request, Outcome::failed(KernelError::Malformed), &());
+        }
     }
 }

@@ -160,7 +160,7 @@ impl Worker {
         let at_once = match header.tag {
             CONTROL_PROBE => true,
             CONTROL_STOP => self.life.phase == Phase::Adopting,
-            CONTROL_COPY => !self.copy.is_going_on(),
+            CONTROL_COPY => self.copy.is_none(),
             _ => false,
         };
         if self.life.busy() && !at_once {

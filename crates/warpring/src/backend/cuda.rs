@@ -1,7 +1,7 @@
 //! The CUDA backend: the workers are the blocks of one persistent cooperative launch.
 //!
 //! Everything is allocated and loaded before the launch; beside it the host only loads and stores mapped memory, queries streams,
-//! and copies through a stream of its own. One host thread (`Engine::run`) looks after the grid and wakes who waits for replies.
+//! and copies through a stream of its own. One host thread (`run`) looks after the grid and wakes who waits for replies.
 //!
 //! `cuda/gpu.rs` is what the engine needs of a device, `cuda/driver.rs` is the CUDA driver, `cuda/threads.rs` stands for it in tests.
 
@@ -155,7 +155,7 @@ impl CudaOptions {
 
 /// The running grid, as the host sees it.
 pub(crate) struct CudaEngine {
-    gpu: Arc<dyn Gpu>,
+    gpu: Box<dyn Gpu>,
     watch: Watch,
     states: Mutex<Heap>,
     /// Bytes copied to the device, and from it; messages are not copied.
@@ -214,7 +214,7 @@ impl Device for Launcher<'_> {
 
 /// Allocates everything, builds the workers and launches them.
 pub(crate) fn start(
-    gpu: Arc<dyn Gpu>,
+    gpu: Box<dyn Gpu>,
     module: &'static ModuleTable,
     mut settings: Settings,
     workers: Option<u32>,
@@ -296,13 +296,13 @@ pub(crate) fn start(
 }
 
 /// Opens the device and loads the module.
-pub(crate) fn open(module: &'static ModuleTable, ptx: Option<&str>, options: &CudaOptions) -> Result<Arc<dyn Gpu>, CudaError> {
+pub(crate) fn open(module: &'static ModuleTable, ptx: Option<&str>, options: &CudaOptions) -> Result<Box<dyn Gpu>, CudaError> {
     #[cfg(feature = "sim")]
     if options.threads {
-        return Ok(Arc::new(threads::Threads::new(module, options.fails_after)));
+        return Ok(Box::new(threads::Threads::new(module, options.fails_after)));
     }
     let Some(ptx) = ptx.or(module.ptx) else { return Err(CudaError::NoPtx { module: module.name }) };
-    Ok(Arc::new(driver::Driver::open(options.device, ptx)?))
+    Ok(Box::new(driver::Driver::open(options.device, ptx)?))
 }
 
 fn check_layout(module: &ModuleTable, layout: &warpring_core::device::Layout) -> Result<(), CudaError> {
@@ -558,13 +558,4 @@ impl CudaEngine {
 pub(crate) enum PlaceError {
     Full { wanted: u64, left: u64 },
     Lost(String),
-}
-
-impl Drop for CudaEngine {
-    fn drop(&mut self) {
-        // Not while a block runs that nobody stops: then the memory stays the device's.
-        if self.fault.get().is_some() {
-            self.gpu.abandon();
-        }
-    }
 }

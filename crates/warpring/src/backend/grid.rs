@@ -12,7 +12,7 @@
 //! A launch that ends by itself (it has run for as long, or handled as many messages, as it may) goes on at once with the next one.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use warpring_core::post::{Exit, Left, Post};
 use warpring_core::ring::{Consumer, read_cell};
@@ -67,14 +67,14 @@ pub(crate) struct Watch {
     state: Mutex<State>,
     limits: Limits,
     roused: AtomicBool,
-    launches: AtomicU64,
-    hibernations: AtomicU64,
 }
 
 struct State {
     letters: Vec<Consumer>,
     fallen: Vec<u32>,
+    /// Launches of all workers so far; the number of the last.
     number: u32,
+    hibernations: u64,
     pulse: Pulse,
     leaving: bool,
 }
@@ -89,21 +89,17 @@ impl Watch {
         let workers = shared.settings.workers;
         // SAFETY: contract.
         let letters = (0..workers).filter_map(|w| shared.plan.letters(w)).map(|ring| unsafe { Consumer::new(ring) }).collect();
-        let state = State { letters, fallen: vec![0; workers as usize], number: 0, pulse: Pulse::Ended, leaving: false };
-        Self {
-            state: Mutex::new(state),
-            limits,
-            roused: AtomicBool::new(false),
-            launches: AtomicU64::new(0),
-            hibernations: AtomicU64::new(0),
-        }
+        let state =
+            State { letters, fallen: vec![0; workers as usize], number: 0, hibernations: 0, pulse: Pulse::Ended, leaving: false };
+        Self { state: Mutex::new(state), limits, roused: AtomicBool::new(false) }
     }
 
     pub(crate) fn launches(&self) -> Launches {
+        let state = self.state();
         Launches {
-            count: self.launches.load(Ordering::Relaxed),
-            hibernations: self.hibernations.load(Ordering::Relaxed),
-            asleep: matches!(self.state().pulse, Pulse::Asleep { .. }),
+            count: state.number.into(),
+            hibernations: state.hibernations,
+            asleep: matches!(state.pulse, Pulse::Asleep { .. }),
         }
     }
 
@@ -139,7 +135,6 @@ impl Watch {
         state.number += 1;
         state.leaving = false;
         state.pulse = Pulse::Running;
-        self.launches.fetch_add(1, Ordering::Relaxed);
         device.launch(&self.current(state), None)
     }
 
@@ -235,7 +230,7 @@ impl Watch {
         let sum = |f: fn(&Exit) -> u64| exits.iter().map(f).fold(0u64, u64::wrapping_add);
         let quiet = exits.iter().all(|exit| exit.quiet) && sum(|e| e.sent) == sum(|e| e.received);
         if state.leaving && quiet && !self.roused.load(Ordering::Acquire) {
-            self.hibernations.fetch_add(1, Ordering::Relaxed);
+            state.hibernations += 1;
             let until = exits.iter().map(|exit| exit.next_wake).min().unwrap_or(u64::MAX);
             state.pulse = Pulse::Asleep { until };
             return Ok(());
