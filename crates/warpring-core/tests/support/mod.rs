@@ -18,8 +18,8 @@ use warpring_core::run::run;
 use warpring_core::scoped::{System, Word32};
 use warpring_core::team::{Cpu, Solo};
 use warpring_core::worker::{
-    Adopt, CONTROL_ADOPT, CONTROL_PROBE, CONTROL_STOP, Hooks, LinkMemory, MAX_PORTS, Peer, Report, Worker, WorkerMemory,
-    lane_bytes,
+    Adopt, CONTROL_ADOPT, CONTROL_PROBE, CONTROL_STOP, Hooks, LinkMemory, MAX_PORTS, Notice, Peer, Report, SpawnMemory, Worker,
+    WorkerMemory, lane_bytes,
 };
 use warpring_core::{Actor, ActorId, Address, Frame, KernelError};
 
@@ -40,6 +40,7 @@ pub enum Event {
     Dead(Option<u32>, KernelError),
     /// A handler panicked on this slot.
     Recovered(u32),
+    Noticed(Notice),
 }
 
 thread_local! {
@@ -104,6 +105,9 @@ pub struct Limits {
     pub cells: u32,
     pub ask_limit: u64,
 }
+
+/// Actors that handlers may spawn on a worker.
+pub const SPAWNED: u32 = 4;
 
 impl Default for Limits {
     fn default() -> Self {
@@ -243,9 +247,11 @@ impl Rig {
                     wake_worker: hook_wake_worker,
                     wake_cell: hook_wake_cell,
                     dead_letter: hook_dead_letter,
+                    notice: hook_notice,
                 },
                 module: &MODULE,
                 link: LinkMemory::NONE,
+                spawn: SpawnMemory { states: rig.block::<[u64; 16]>(SPAWNED as usize).cast(), stride: 128, count: SPAWNED },
             };
             let worker = rig.block::<Worker>(1);
             // SAFETY: all memory was allocated above with the stated sizes.
@@ -428,6 +434,7 @@ impl Rig {
             kind,
             capacity,
             generation,
+            flags: 0,
         };
         self.slots[worker] = self.slots[worker].max(slot + count as u32);
         self.try_control(worker, CONTROL_ADOPT, &adopt)
@@ -589,6 +596,10 @@ unsafe fn hook_wake_worker(data: *const (), _worker: u32) {
 unsafe fn hook_wake_cell(data: *const (), cell: u32) {
     // SAFETY: as above.
     unsafe { &*data.cast::<Host>() }.woken.borrow_mut().push(cell);
+}
+
+unsafe fn hook_notice(_data: *const (), notice: &Notice) {
+    log(Event::Noticed(*notice));
 }
 
 unsafe fn hook_dead_letter(_data: *const (), _worker: u32, header: &Header, message: Lines, reason: KernelError) {
