@@ -268,10 +268,10 @@ fn actors_of_one_worker_ask_each_other() {
     assert_eq!(rig.answer(b, Cmd::new(5, op::ADD, 0)), Ok(3));
     assert_eq!(rig.answer(a, Cmd::new(6, op::ASK, 0).to(a)), Err(No::Failed(KernelError::AskedItself)));
     let nobody = Address::new(ActorId { slot: 60, ..a.id() });
-    assert_eq!(rig.answer(a, Cmd::new(7, op::ASK, 0).to(nobody)), Err(No::Failed(KernelError::Interrupted)));
+    assert_eq!(rig.answer(a, Cmd::new(7, op::ASK, 0).to(nobody)), Err(No::Failed(KernelError::Stopped)));
     let no_worker = Address::new(ActorId { worker: 7, ..a.id() });
-    assert_eq!(rig.answer(a, Cmd::new(8, op::ASK, 0).to(no_worker)), Err(No::Failed(KernelError::Interrupted)));
-    assert_eq!(rig.answer(a, Cmd::new(9, op::TRY_TELL, 0).to(no_worker)), Err(No::Failed(KernelError::Interrupted)));
+    assert_eq!(rig.answer(a, Cmd::new(8, op::ASK, 0).to(no_worker)), Err(No::Failed(KernelError::Stopped)));
+    assert_eq!(rig.answer(a, Cmd::new(9, op::TRY_TELL, 0).to(no_worker)), Err(No::Failed(KernelError::Stopped)));
     assert_eq!(rig.probe(0).frames, 0);
 }
 
@@ -283,7 +283,7 @@ fn actors_of_two_workers_ask_each_other() {
     assert_eq!(take_log(), [Event::Began(1, 1), Event::Began(2, 1001), Event::Ended(2, 1001, Ok(9)), Event::Ended(1, 1, Ok(9))]);
     assert_eq!(rig.answer(b, Cmd::new(2, op::ASK_BIG, 70).to(a)), Ok(71));
     let nobody = Address::new(ActorId { slot: 60, ..b.id() });
-    assert_eq!(rig.answer(a, Cmd::new(3, op::ASK, 0).to(nobody)), Err(No::Failed(KernelError::Interrupted)));
+    assert_eq!(rig.answer(a, Cmd::new(3, op::ASK, 0).to(nobody)), Err(No::Failed(KernelError::Stopped)));
     take_log();
     assert_eq!(rig.answer(a, Cmd::new(4, op::TELL, 0).to(nobody)), Ok(0));
     assert_eq!(take_log()[2..], [Event::Dead(Some(1004), KernelError::Stopped)]);
@@ -419,7 +419,7 @@ fn a_worker_that_cannot_refuse_yet_does_not_sleep_until_somebody_wakes_it() {
     assert!(slept[1] <= rig.now() + 1_000_000, "it would sleep until {}", slept[1]);
     rig.run_all();
     for held in held {
-        assert_eq!(rig.reply(held), Some(Err(No::Failed(KernelError::Interrupted))));
+        assert_eq!(rig.reply(held), Some(Err(No::Failed(KernelError::Stopped))));
     }
 }
 

@@ -18,10 +18,10 @@ use warpring_core::run::run;
 use warpring_core::scoped::{System, Word32};
 use warpring_core::team::{Cpu, Solo};
 use warpring_core::worker::{
-    Adopt, CONTROL_ADOPT, CONTROL_PROBE, CONTROL_STOP, Hooks, LinkMemory, MAX_PORTS, Notice, Peer, Report, SpawnMemory, Worker,
-    WorkerMemory, lane_bytes,
+    ADOPT_SUPERVISED, Adopt, CONTROL_ADOPT, CONTROL_PROBE, CONTROL_STOP, End, Hooks, LinkMemory, MAX_PORTS, Notice, Peer, Report,
+    SpawnMemory, Worker, WorkerMemory, lane_bytes,
 };
-use warpring_core::{Actor, ActorId, Address, Frame, KernelError};
+use warpring_core::{Actor, ActorId, Address, Frame, How, KernelError};
 
 /// What happened, in order.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -141,6 +141,8 @@ struct Host {
 
 pub struct Rig {
     pub limits: Limits,
+    /// Of the launches that come.
+    flags: u16,
     pub workers: Vec<*mut Worker>,
     pub ingress: Vec<SharedProducer>,
     pub ports: Vec<Producer>,
@@ -171,6 +173,7 @@ impl Rig {
         take_log();
         let mut rig = Self {
             limits,
+            flags: 0,
             workers: Vec::new(),
             ingress: Vec::new(),
             ports: Vec::new(),
@@ -434,10 +437,34 @@ impl Rig {
             kind,
             capacity,
             generation,
-            flags: 0,
+            flags: self.flags,
         };
         self.slots[worker] = self.slots[worker].max(slot + count as u32);
         self.try_control(worker, CONTROL_ADOPT, &adopt)
+    }
+
+    /// Does something to one actor, and waits for the answer.
+    pub fn one(&mut self, tag: u16, id: ActorId, how: How) -> Option<Result<u64, No>> {
+        self.one_of(tag, &End { slot: id.slot, generation: id.generation, how, for_good: false }, id)
+    }
+
+    /// The same, as it stands.
+    pub fn one_of(&mut self, tag: u16, end: &End, id: ActorId) -> Option<Result<u64, No>> {
+        let held = self.control(usize::from(id.worker), tag, end);
+        self.run_all();
+        self.reply(held)
+    }
+
+    /// Launches a supervised actor with hooks.
+    pub fn supervised(&mut self, worker: usize, actor: Fussy) -> Address<Probe> {
+        let slot = self.slots[worker];
+        self.flags = ADOPT_SUPERVISED;
+        let held = self.adopt(worker, slot, 1, 1, 8, vec![actor]);
+        self.flags = 0;
+        self.run_all();
+        assert_eq!(self.reply(held), Some(Ok(0)));
+        take_log();
+        Address::new(ActorId { slot, generation: 1, worker: worker as u16 })
     }
 
     /// Launches a probe with this number and waits for it.
