@@ -86,6 +86,7 @@ cases! {
     "2.1" "Of the messages that wait in a mailbox, those of high priority are handled before those of normal priority." priorities::high_goes_first;
     "2.2" "After 16 messages of high priority in a row, a message of normal priority that waits goes next." priorities::normal_is_not_starved;
     "2.3" "Messages of the same priority are handled in the order in which they came." priorities::first_come_first_served;
+    "2.4" "What the host tells a worker about an actor, such as a kill, waits in no mailbox, and finds room in a ring that is full of messages." priorities::the_runtime_goes_first;
 
     "3.1" "A full mailbox refuses a message: the error names the actor and its capacity, and gives the message back." capacity::a_full_mailbox_refuses;
     "3.2" "A full mailbox loses nothing: what it had accepted is handled." capacity::a_full_mailbox_keeps;
