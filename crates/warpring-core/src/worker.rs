@@ -2,22 +2,27 @@
 //! thread (or block) which executes it, so that a worker that died can be taken over by another.
 //!
 //! `worker/mail.rs` moves messages, `worker/listen.rs` finds them in a grid, `worker/life.rs` starts and ends actors,
-//! `worker/link.rs` is what a worker of a grid has to do with the host, `worker/copy.rs` copies an actor's state.
+//! `worker/link.rs` is what a worker of a grid has to do with the host, `worker/copy.rs` copies an actor's state, `worker/topics.rs`
+//! keeps names and publishes on topics.
 
 mod copy;
 mod life;
 mod link;
 mod listen;
 mod mail;
+mod topics;
 
 pub use copy::{CONTROL_COPY, CopyState};
 pub use life::{Adopt, CONTROL_ADOPT, CONTROL_PROBE, CONTROL_STOP, Report};
 pub use link::{LETTER_WHOLE, Launch, LinkMemory};
 pub(crate) use mail::{Send, Sent};
+pub use topics::{CONTROL_CHANGE, CONTROL_COUNTS, CONTROL_PUBLISH, Published};
+pub(crate) use topics::{Outlet, Publication};
 
 use core::ptr;
 
 use crate::context::RingContext;
+use crate::directory::Directory;
 use crate::error::KernelError;
 use crate::frame::{Frame, NONE, OP_HANDLE, OP_INITIALIZE, OP_SHUTDOWN, Outcome, Waiting};
 use crate::layout;
@@ -198,6 +203,8 @@ pub struct Worker {
     pub(crate) heard: listen::Heard,
     /// The way to the host, in a grid.
     pub(crate) link: link::Link,
+    /// Names and topics.
+    pub(crate) directory: Directory,
 }
 
 /// The memory and the limits of a worker; the backend allocates it all before the worker starts.
@@ -245,6 +252,8 @@ pub struct WorkerMemory {
     pub module: *const ModuleTable,
     /// The way to the host, in a grid; else [`LinkMemory::NONE`].
     pub link: LinkMemory,
+    /// Names and topics, empty at first.
+    pub directory: Directory,
 }
 
 /// Bytes of one lane of a frame: context and future.
@@ -345,6 +354,7 @@ impl Worker {
                 copy: None,
                 heard: listen::Heard::NOTHING,
                 link: link::Link::new(&memory.link),
+                directory: memory.directory,
             });
         }
     }

@@ -9,8 +9,8 @@
 extern crate self as warpring;
 
 pub use warpring_core::{
-    ActorId, Address, Counts, GpuKernel, GroupAddress, KernelError, KernelMetadata, KernelMode, Malformed, Priority, Resident,
-    Result, RingContext, RingKernelHandler, RingMessage, State, TryTellError, module,
+    ActorId, Address, Counts, GpuKernel, GroupAddress, KernelError, KernelMetadata, KernelMode, Malformed, Name, Priority,
+    PublishError, Published, Resident, Result, RingContext, RingKernelHandler, RingMessage, State, TryTellError, module,
 };
 pub use warpring_macros::{RingKernel, RingMessage, State, export};
 
@@ -27,11 +27,15 @@ mod dead_letter;
 #[cfg(not(target_arch = "nvptx64"))]
 mod deadlines;
 #[cfg(not(target_arch = "nvptx64"))]
+mod directory;
+#[cfg(not(target_arch = "nvptx64"))]
 pub mod error;
 #[cfg(not(target_arch = "nvptx64"))]
 mod memory;
 #[cfg(not(target_arch = "nvptx64"))]
 mod port;
+#[cfg(not(target_arch = "nvptx64"))]
+mod registry;
 #[cfg(not(target_arch = "nvptx64"))]
 mod reply;
 #[cfg(not(target_arch = "nvptx64"))]
@@ -40,6 +44,8 @@ mod runtime;
 mod shared;
 #[cfg(not(target_arch = "nvptx64"))]
 mod state;
+#[cfg(not(target_arch = "nvptx64"))]
+mod topic;
 
 #[cfg(not(target_arch = "nvptx64"))]
 pub use {
@@ -49,9 +55,11 @@ pub use {
     error::{AskError, BuildError, LaunchError, PortError, Refusal, ShutdownError, TellError},
     pollster::block_on,
     port::{Port, Ticket},
+    registry::{RegisteredName, RegistryError},
     reply::Reply,
     runtime::{LaunchOptions, Launches, Runtime, RuntimeBuilder, Stats},
     state::StateError,
+    topic::{Topic, TopicError, TopicStats},
     warpring_core::worker::{Counters, Report},
 };
 
@@ -63,7 +71,7 @@ pub use backend::{CudaError, CudaOptions, DeviceInfo, devices};
 /// What a kernel's source needs: `use warpring::prelude::*;`.
 pub mod prelude {
     pub use warpring_core::{
-        ActorId, Address, GpuKernel, GroupAddress, KernelError, Priority, Resident, Result, RingContext, RingKernelHandler,
+        ActorId, Address, GpuKernel, GroupAddress, KernelError, Name, Priority, Resident, Result, RingContext, RingKernelHandler,
         RingMessage, State, TryTellError,
     };
     pub use warpring_macros::{RingKernel, RingMessage, State};

@@ -1,6 +1,6 @@
 //! Actors come and go: adoption with `initialize`, `shutdown`, probes, and what is left after a panic.
 
-use super::{CONTROL_COPY, CopyState, Counters, List, Step, Worker};
+use super::{CONTROL_CHANGE, CONTROL_COPY, CONTROL_COUNTS, CONTROL_PUBLISH, CopyState, Counters, List, Step, Worker};
 use crate::address::ActorId;
 use crate::error::KernelError;
 use crate::frame::{Frame, NONE, OP_HANDLE, OP_INITIALIZE, OP_SHUTDOWN, Outcome, Waiting};
@@ -157,6 +157,9 @@ impl Worker {
     pub(super) fn control<F: Fabric>(&mut self, ring: &mut Consumer, lines: Lines) -> Option<Step> {
         // SAFETY: `peek` acquired the lines.
         let header = unsafe { lines.header() };
+        if matches!(header.tag, CONTROL_CHANGE | CONTROL_PUBLISH | CONTROL_COUNTS) {
+            return self.directory_control::<F>(ring, lines);
+        }
         let at_once = match header.tag {
             CONTROL_PROBE => true,
             CONTROL_STOP => self.life.phase == Phase::Adopting,
@@ -637,7 +640,7 @@ impl Worker {
                         break;
                     };
                     let header = lines.packed();
-                    if header.kind() == Kind::Control as u8 {
+                    if header.kind() == Kind::Control as u8 && header.tag() != CONTROL_PUBLISH {
                         self.answer_control(&header.unpack(), Outcome::refused(KernelError::Stopped), &());
                     } else {
                         let said = self.refuse::<F>(&header, lines, KernelError::Stopped);

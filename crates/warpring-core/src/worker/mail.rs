@@ -190,7 +190,7 @@ impl Worker {
 
     /// Whether the target of a message takes messages, and the message may still be handled.
     #[inline(always)]
-    fn accepts(&self, header: &Packed) -> Result<(), KernelError> {
+    pub(super) fn accepts(&self, header: &Packed) -> Result<(), KernelError> {
         if header.slot() >= self.actors_used {
             return Err(KernelError::Stopped);
         }
@@ -223,7 +223,7 @@ impl Worker {
     }
 
     /// Puts a message at the end of a mailbox.
-    fn enqueue(&mut self, header: &Packed, fill: impl FnOnce(Lines)) -> Result<(), KernelError> {
+    pub(super) fn enqueue(&mut self, header: &Packed, fill: impl FnOnce(Lines)) -> Result<(), KernelError> {
         let actor = self.actor(header.slot());
         // SAFETY: `accepts` checked the slot; only the leader is here.
         unsafe {
@@ -246,6 +246,9 @@ impl Worker {
     pub(super) fn refuse<F: Fabric>(&mut self, header: &Packed, lines: Lines, error: KernelError) -> bool {
         let said = if header.kind() == Kind::Ask as u8 {
             self.reply::<F>(header, &Outcome::refused(error), core::ptr::null())
+        } else if header.kind() == Kind::Control as u8 {
+            // A publication that was left in a ring; it counts what it refuses.
+            return self.fan_out::<F>(lines, Some(error));
         } else {
             self.bury::<F>(header, Some(lines), error)
         };
@@ -257,7 +260,7 @@ impl Worker {
     /// letters is full, try again later.
     #[cold]
     pub(super) fn bury<F: Fabric>(&mut self, header: &Packed, lines: Option<Lines>, error: KernelError) -> bool {
-        if F::GRID && self.link.has_letters() {
+        if self.link.has_letters() {
             return self.post_letter::<F>(header, lines, error);
         }
         #[cfg(not(target_arch = "nvptx64"))]
@@ -332,7 +335,7 @@ impl Worker {
 
     /// Wakes a worker that sleeps; on the device nobody does.
     #[inline(always)]
-    fn wake_peer<F: Fabric>(&self, worker: u32) {
+    pub(super) fn wake_peer<F: Fabric>(&self, worker: u32) {
         #[cfg(not(target_arch = "nvptx64"))]
         // SAFETY: the word and the hooks outlive the worker (contract of `init`).
         unsafe {

@@ -9,6 +9,7 @@ use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::sync::Mutex;
 use std::time::Instant;
 
+use warpring_core::directory::Directory;
 use warpring_core::message::{FROM_HOST, Header, Kind, NO_SENDER, encode, lines_for};
 use warpring_core::module::ModuleTable;
 use warpring_core::ring::{Consumer, Line, Lines, Producer, RingMemory, SharedProducer, read_cell};
@@ -175,6 +176,7 @@ impl Rig {
                 hooks,
                 module,
                 link: LinkMemory::NONE,
+                directory: Directory::NONE,
             };
             let worker = heap.zeroed::<Worker>(1);
             // SAFETY: all of it was allocated above, in the stated sizes, and lives with the rig.
