@@ -52,5 +52,5 @@ warpring::export! {
     }
     Team { Bump => Bumped, Fill => Filled, Together => Sums, Vote => Votes }
     Cell { Mix => u64 }
-    Herald { Find => Found, Proclaim => Reached, Recite => Reached, Tome => (), ReadTomes => Tomes }
+    Herald { Find => Found, Proclaim => Reached, Recite => Reached, Scatter => Reached, Tome => (), ReadTomes => Tomes }
 }

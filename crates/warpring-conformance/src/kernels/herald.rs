@@ -4,7 +4,7 @@ use warpring::prelude::*;
 use warpring::{PublishError, Published};
 
 use super::gate::Gate;
-use super::subject::{Note, Subject};
+use super::subject::{Add, Note, Subject};
 
 /// Who has this name?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, RingMessage)]
@@ -38,6 +38,14 @@ pub struct Recite {
     /// On which topic.
     pub topic: Name,
     /// How many.
+    pub count: u32,
+}
+/// Publishes `count` times that 1 is to be added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, RingMessage)]
+pub struct Scatter {
+    /// On which topic.
+    pub topic: Name,
+    /// How often.
     pub count: u32,
 }
 /// Whom publications reached.
@@ -123,6 +131,15 @@ impl RingKernelHandler<Recite, Reached> for Herald {
         let mut reached = Reached::default();
         for seed in 1..=recite.count {
             reached.add(ctx.publish(recite.topic, &Tome::seeded(seed)));
+        }
+        Ok(reached)
+    }
+}
+impl RingKernelHandler<Scatter, Reached> for Herald {
+    async fn handle(&self, ctx: &mut RingContext<'_>, scatter: Scatter) -> Result<Reached> {
+        let mut reached = Reached::default();
+        for _ in 0..scatter.count {
+            reached.add(ctx.publish(scatter.topic, &Add { n: 1 }));
         }
         Ok(reached)
     }

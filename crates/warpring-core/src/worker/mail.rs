@@ -260,7 +260,8 @@ impl Worker {
     /// letters is full, try again later.
     #[cold]
     pub(super) fn bury<F: Fabric>(&mut self, header: &Packed, lines: Option<Lines>, error: KernelError) -> bool {
-        if self.link.has_letters() {
+        // Threads in place of blocks run handlers as CPU workers do, and post; when all have ended, the host itself is here.
+        if self.link.has_letters() && (F::GRID || !self.link.at_last) {
             return self.post_letter::<F>(header, lines, error);
         }
         #[cfg(not(target_arch = "nvptx64"))]
