@@ -195,7 +195,7 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Most names that are registered at a time. Default: 1,024. A name takes 48 bytes or a little more on each worker.
+    /// Most names that are registered at a time. Default: 1,024. A name takes 48 to 96 bytes on each worker.
     pub fn max_names(mut self, names: u32) -> Self {
         self.settings.directory.names = names;
         self

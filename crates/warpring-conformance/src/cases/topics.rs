@@ -3,10 +3,10 @@
 use warpring::prelude::*;
 use warpring::{Published, Refusal, RegistryError, Topic, TopicError, block_on};
 
-use crate::kernels::gate::Gate;
+use crate::kernels::gate::{Arrived, Gate, Open};
 use crate::kernels::herald::{Find, Found, Herald, Proclaim, Reached, ReadTomes, Recite, Scatter, Tome, Tomes};
 use crate::kernels::mortal::{Mortal, Start};
-use crate::kernels::subject::{Add, Busy, Crash, Get, Note, ReadLog, Subject};
+use crate::kernels::subject::{Add, Busy, Crash, Get, Hold, Note, ReadLog, Subject};
 use crate::letters::Letters;
 use crate::setup::{Held, Named, Setup, end, eventually, launch_on, same};
 
@@ -253,6 +253,46 @@ pub(super) fn a_full_mailbox_loses_a_publication(setup: &Setup) -> Result<(), St
     same("dead letters", lost()?, expected)?;
     held.open()?;
     has_notes(&full, 2)?;
+    end(runtime)?;
+    many_lose_at_once(setup)
+}
+
+/// More dead letters than a worker of a grid can post before the host takes some.
+fn many_lose_at_once(setup: &Setup) -> Result<(), String> {
+    let (letters, builder) = Letters::of(setup.builder());
+    let runtime = builder.build().named("building the runtime")?;
+    let gate = launch_on(&runtime, 1, Gate::default())?;
+    let news = open::<Note>(&runtime, "news")?;
+    let (mut full, mut holds) = (Vec::new(), Vec::new());
+    for _ in 0..60 {
+        let options = LaunchOptions::default().on_worker(0).mailbox(1);
+        let subject = block_on(runtime.launch(Subject::default(), options)).named("launching an actor")?;
+        holds.push(subject.ask(Hold { gate: gate.address(), n: 0 }).send().named("asking an actor to wait")?);
+        block_on(news.subscribe(&subject)).named("subscribing")?;
+        full.push(subject);
+    }
+    eventually("all wait at the gate", || Ok(gate.ask(Arrived).wait().named("asking the gate")? == 60))?;
+    for seq in 1..=10 {
+        same("copies", news.publish(&Note { from: 0, seq }), Ok(published(60, 0)))?;
+    }
+    let heard = || {
+        // The letters of a grid are posted, and taken when somebody looks.
+        let _ = runtime.dead_letters();
+        letters.others()
+    };
+    eventually("the dead letters", || {
+        gate.ask(Arrived).wait().named("asking the gate")?;
+        Ok(heard().len() >= 540)
+    })?;
+    gate.ask(Open).wait().named("opening the gate")?;
+    for (subject, hold) in full.iter().zip(holds) {
+        hold.wait().named("the handler that was held")?;
+        has_notes(subject, 1)?;
+        let own = heard().iter().filter(|letter| letter.to == subject.id()).count();
+        same("dead letters of each", own, 9)?;
+    }
+    let stats = block_on(runtime.topics()).named("asking for the topics")?;
+    same("lost, as the topic counts it", stats[0].lost, 540)?;
     end(runtime)
 }
 
