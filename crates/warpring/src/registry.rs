@@ -108,9 +108,9 @@ impl Runtime {
     /// ```
     /// use warpring::{Name, RegistryError, block_on, prelude::*};
     ///
-    /// #[derive(Clone, Copy, RingMessage)]
+    /// #[derive(Clone, Copy, Debug, RingMessage)]
     /// struct Order { quantity: u32 }
-    /// #[derive(Clone, Copy, RingMessage)]
+    /// #[derive(Clone, Copy, Debug, RingMessage)]
     /// struct Check { quantity: u32 }
     ///
     /// #[derive(Debug, RingKernel)]

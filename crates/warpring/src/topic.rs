@@ -127,11 +127,11 @@ pub struct TopicStats {
 /// ```
 /// use warpring::{Name, block_on, prelude::*};
 ///
-/// #[derive(Clone, Copy, RingMessage)]
+/// #[derive(Clone, Copy, Debug, RingMessage)]
 /// struct Price { cents: u32 }
-/// #[derive(Clone, Copy, RingMessage)]
+/// #[derive(Clone, Copy, Debug, RingMessage)]
 /// struct Highest;
-/// #[derive(Clone, Copy, RingMessage)]
+/// #[derive(Clone, Copy, Debug, RingMessage)]
 /// struct Quote { cents: u32 }
 ///
 /// #[derive(Debug, Default, RingKernel)]

@@ -8,7 +8,7 @@ use crate::prelude::*;
 use crate::{Topic, block_on};
 
 /// Finds the actor with this name, by its slot; `u32::MAX` if there is none.
-#[derive(Clone, Copy, RingMessage)]
+#[derive(Clone, Copy, Debug, RingMessage)]
 struct Find {
     name: Name,
 }
