@@ -141,7 +141,7 @@ cases! {
     "11.1" "An actor that was registered under a name is found by the host and by handlers on every worker, and once the name was given back, by nobody." topics::names_are_found;
     "11.2" "A name that is taken, is no name, or finds no room is refused, and the error says who has it or what is wrong." topics::bad_names_are_refused;
     "11.3" "A lookup for another kind of actor finds nothing in a handler, and on the host ends with an error that names both kinds." topics::a_lookup_knows_kinds;
-    "11.4" "A name stays with its actor when that has stopped, and messages to it come back." topics::a_name_outlives_its_actor;
+    "11.4" "An actor that has ended for good loses its names and subscriptions and is given no new ones; one that a supervisor starts again keeps them." topics::names_end_with_their_actors;
     "11.5" "A message that is published on a topic, by the host or by a handler, reaches each subscriber once and unchanged, whatever worker it is on." topics::everybody_gets_a_copy;
     "11.6" "What one publisher publishes on a topic reaches each subscriber in the order in which it was published." topics::publications_are_in_order;
     "11.7" "A subscriber whose mailbox is full loses the message, which becomes a dead letter with the reason; the other subscribers get it, and the publisher does not wait." topics::a_full_mailbox_loses_a_publication;

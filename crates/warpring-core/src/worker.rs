@@ -6,16 +6,23 @@
 //! keeps names and publishes on topics.
 
 mod copy;
+mod end;
 mod life;
 mod link;
 mod listen;
 mod mail;
+mod notice;
+mod spawn;
 mod topics;
 
 pub use copy::{CONTROL_COPY, CopyState};
-pub use life::{Adopt, CONTROL_ADOPT, CONTROL_PROBE, CONTROL_STOP, Report};
+pub use end::{CONTROL_END, CONTROL_RESTART, CONTROL_WATCH, End, How};
+pub use life::{ADOPT_SUPERVISED, Adopt, CONTROL_ADOPT, CONTROL_PROBE, CONTROL_STOP, Report};
 pub use link::{LETTER_WHOLE, Launch, LinkMemory};
 pub(crate) use mail::{Send, Sent};
+pub use notice::Notice;
+pub use spawn::SpawnMemory;
+pub(crate) use spawn::Spawning;
 pub use topics::{CONTROL_CHANGE, CONTROL_COUNTS, CONTROL_PUBLISH, Published};
 pub(crate) use topics::{Outlet, Publication};
 
@@ -24,7 +31,7 @@ use core::ptr;
 use crate::context::RingContext;
 use crate::directory::Directory;
 use crate::error::KernelError;
-use crate::frame::{Frame, NONE, OP_HANDLE, OP_INITIALIZE, OP_SHUTDOWN, Outcome, Waiting};
+use crate::frame::{Frame, NONE, OP_END, OP_HANDLE, OP_INITIALIZE, OP_SHUTDOWN, OP_START, Outcome, Waiting};
 use crate::layout;
 use crate::mailbox::{Actor, Nodes, Status};
 #[cfg(not(target_arch = "nvptx64"))]
@@ -104,13 +111,15 @@ pub struct Hooks {
     /// A message that wanted no reply was not handled to its end. `header.lines` is 0 if a handler had taken it: then its payload
     /// is gone, and the lines hold nothing.
     pub dead_letter: unsafe fn(*const (), worker: u32, header: &Header, message: Lines, reason: KernelError),
+    /// Something happened that the host has to know.
+    pub notice: unsafe fn(*const (), &Notice),
 }
 
 /// On the device there is no host beside it, but a worker is as large there as here.
 #[cfg(target_arch = "nvptx64")]
 #[derive(Clone, Copy, Default)]
 pub struct Hooks {
-    _unused: [usize; 6],
+    _unused: [usize; 7],
 }
 
 /// A pool or list of frames, by index.
@@ -203,6 +212,8 @@ pub struct Worker {
     pub(crate) heard: listen::Heard,
     /// The way to the host, in a grid.
     pub(crate) link: link::Link,
+    /// Actors that handlers have spawned.
+    pub(crate) spawned: spawn::Spawned,
     /// Names and topics.
     pub(crate) directory: Directory,
 }
@@ -252,6 +263,8 @@ pub struct WorkerMemory {
     pub module: *const ModuleTable,
     /// The way to the host, in a grid; else [`LinkMemory::NONE`].
     pub link: LinkMemory,
+    /// For actors that handlers spawn.
+    pub spawn: SpawnMemory,
     /// Names and topics, empty at first.
     pub directory: Directory,
 }
@@ -267,6 +280,9 @@ impl List {
     #[inline(always)]
     pub(crate) fn is_empty(&self) -> bool {
         self.head == NONE
+    }
+    pub(crate) fn first(&self) -> u32 {
+        self.head
     }
 }
 
@@ -354,6 +370,7 @@ impl Worker {
                 copy: None,
                 heard: listen::Heard::NOTHING,
                 link: link::Link::new(&memory.link),
+                spawned: spawn::Spawned::new(&memory.spawn, memory.actor_capacity),
                 directory: memory.directory,
             });
         }
@@ -472,10 +489,13 @@ impl Worker {
         unsafe {
             self.ready.head = (*actor).next;
             (*actor).ready = false;
+            if (*actor).status != Status::Running {
+                return Some(self.change::<F>(slot));
+            }
             let request = (*actor).pop(&mut self.nodes)?;
             let header = request.packed();
-            if (*actor).status != Status::Running || deadline_passed(header.deadline(), self.now) {
-                return Some(self.turn_away::<F>(slot, request));
+            if deadline_passed(header.deadline(), self.now) {
+                return Some(self.turn_away::<F>(slot, request, KernelError::Deadline));
             }
             Some(self.begin(slot, OP_HANDLE, header, request))
         }
@@ -484,10 +504,7 @@ impl Worker {
     /// Refuses a message that was accepted into a mailbox and may not be handled any more. It takes a frame as a handler would,
     /// which keeps the refusal until there is room for it. There is a free frame.
     #[cold]
-    fn turn_away<F: Fabric>(&mut self, slot: u32, request: Lines) -> Step {
-        // SAFETY: the slot is this worker's.
-        let running = unsafe { (*self.actor(slot)).status == Status::Running };
-        let error = if running { KernelError::Deadline } else { KernelError::Stopped };
+    pub(crate) fn turn_away<F: Fabric>(&mut self, slot: u32, request: Lines, error: KernelError) -> Step {
         // SAFETY: a mailbox node that was just taken out; its content stays.
         let header = unsafe { request.packed() };
         if let Step::Begin(index) = self.begin(slot, OP_HANDLE, header, request) {
@@ -575,10 +592,9 @@ impl Worker {
                     (*actor).handled = (*actor).handled.wrapping_add(1);
                     self.counters.handled += 1;
                 }
-                OP_INITIALIZE => self.initialized(slot, &outcome),
-                _ => self.shut_down(),
+                op => self.hook_ended(op, slot, &outcome),
             }
-            if (*actor).waiting > 0 {
+            if (*actor).waiting > 0 || (*actor).status != Status::Running {
                 self.push_ready(slot);
             }
             if (*frame).op == OP_HANDLE {
@@ -719,7 +735,7 @@ impl Worker {
     }
 
     #[inline(always)]
-    fn push_ready(&mut self, slot: u32) {
+    pub(crate) fn push_ready(&mut self, slot: u32) {
         let actor = self.actor(slot);
         // SAFETY: the actor is this worker's.
         unsafe {
@@ -751,7 +767,7 @@ impl Worker {
     }
 
     #[inline(always)]
-    fn push_frame(&mut self, list: &mut List, index: u32) {
+    pub(crate) fn push_frame(&mut self, list: &mut List, index: u32) {
         // SAFETY: frames are this worker's, and a frame is in one list at most.
         unsafe {
             (*self.frame(index)).next = NONE;
@@ -784,8 +800,8 @@ impl Worker {
         // SAFETY: contract.
         unsafe {
             match (*frame).op {
-                OP_INITIALIZE => Op::Initialize,
-                OP_SHUTDOWN => Op::Shutdown,
+                OP_INITIALIZE | OP_START => Op::Initialize,
+                OP_SHUTDOWN | OP_END => Op::Shutdown,
                 _ => Op::Handle((*frame).request.tag()),
             }
         }

@@ -7,16 +7,18 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use warpring_core::directory::{Change, DirectorySize, Subscriber, message_type};
 use warpring_core::worker::CONTROL_CHANGE;
 use warpring_core::{ActorId, Name, RingMessage};
 
+use crate::backend::Engine;
 use crate::error::Refusal;
 use crate::registry::RegistryError;
 use crate::reply::Reply;
-use crate::runtime::{control, yield_once};
+use crate::runtime::control;
 use crate::shared::Shared;
 use crate::topic::TopicError;
 
@@ -50,6 +52,8 @@ pub(crate) struct Listed {
 struct State {
     names: HashMap<Name, Registered>,
     topics: HashMap<Name, Arc<Listed>>,
+    /// How many names and subscriptions an actor has, if any.
+    mentions: HashMap<ActorId, u32>,
     /// Changes that not all workers have answered yet.
     queue: VecDeque<Change>,
     /// How many changes were ever put into the queue, and how many have left it.
@@ -64,6 +68,8 @@ pub(crate) struct Directory {
     state: Mutex<State>,
     /// Somebody tells the workers what is in the queue.
     telling: AtomicBool,
+    /// Who waits for the end of that.
+    waiting: Mutex<Vec<Waker>>,
 }
 
 impl State {
@@ -71,6 +77,19 @@ impl State {
         self.queue.push_back(change);
         self.queued += 1;
         self.queued
+    }
+
+    fn mention(&mut self, actor: ActorId) {
+        *self.mentions.entry(actor).or_default() += 1;
+    }
+
+    fn forget_one(&mut self, actor: ActorId) {
+        if let Some(count) = self.mentions.get_mut(&actor) {
+            *count -= 1;
+            if *count == 0 {
+                self.mentions.remove(&actor);
+            }
+        }
     }
 }
 
@@ -104,6 +123,7 @@ impl Directory {
             return Err(RegistryError::Full { limit: self.size.names });
         }
         let change = Change::Register { name, actor: registered.actor, kind: registered.kind };
+        state.mention(registered.actor);
         state.names.insert(name, registered);
         Ok(state.put(change))
     }
@@ -112,7 +132,8 @@ impl Directory {
     pub(crate) fn unregister(&self, text: &str) -> Option<u64> {
         let (name, mut state) = (Name::new(text), self.state());
         state.names.get(&name).filter(|registered| registered.text == text)?;
-        state.names.remove(&name);
+        let gone = state.names.remove(&name)?;
+        state.forget_one(gone.actor);
         Some(state.put(Change::Unregister { name }))
     }
 
@@ -182,6 +203,7 @@ impl Directory {
             return Err(TopicError::TooManySubscribers { topic: topic.text.clone(), limit });
         }
         subscribers.insert(at, who);
+        state.mention(who.actor);
         Ok(state.put(Change::Subscribe { topic: topic.topic, who }))
     }
 
@@ -193,14 +215,17 @@ impl Directory {
             return Err(TopicError::NotSubscribed { topic: topic.text.clone(), actor });
         };
         subscribers.remove(at);
+        state.forget_one(actor);
         Ok(state.put(Change::Unsubscribe { topic: topic.topic, actor }))
     }
 
-    /// Takes away the names of an actor that has ended for good, and its subscriptions. Workers whose ring has room hear of it at
-    /// once, the others with the next change. It does not wait, so that any thread may call it.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for whoever hears that an actor has ended"))]
-    pub(crate) fn forget_actor(&self, shared: &Shared, actor: ActorId) {
+    /// Takes away the names of an actor that has ended for good, and its subscriptions; the keeper tells the workers. It does not wait,
+    /// so that any thread may call it.
+    pub(crate) fn forget_actor(&self, shared: &Arc<Shared>, actor: ActorId) {
         let mut state = self.state();
+        if state.mentions.remove(&actor).is_none() {
+            return;
+        }
         let mut changes = Vec::new();
         state.names.retain(|name, registered| {
             let goes = registered.actor == actor;
@@ -214,22 +239,18 @@ impl Directory {
                 changes.push(Change::Unsubscribe { topic: topic.topic, actor });
             }
         }
-        for change in changes {
-            // Under the lock, so that no later change of the same name overtakes it. What finds no room is in the queue.
-            for worker in 0..shared.seats.len() as u32 {
-                if let Ok(held) = shared.control(worker, CONTROL_CHANGE, &change) {
-                    shared.cells.abandon(held);
-                }
-            }
-            state.put(change);
-        }
+        let Some(last) = changes.into_iter().map(|change| state.put(change)).last() else { return };
+        drop(state);
+        let told = Arc::clone(shared);
+        // A runtime that stops has no use for it.
+        shared.keeper.spawn(shared, async move { _ = Self::settle(&told, last).await });
     }
 
     /// Waits until all workers know all changes up to this one.
     pub(crate) async fn settle(shared: &Arc<Shared>, change: u64) -> Result<(), Refusal> {
         let directory = &shared.directory;
         while directory.state().settled < change {
-            let _telling = Telling::take(directory).await;
+            let _telling = Telling::take(shared).await;
             while let Some(next) = directory.next() {
                 tell_all(shared, next).await?;
                 let mut state = directory.state();
@@ -238,6 +259,10 @@ impl Directory {
             }
         }
         Ok(())
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<Waker>> {
+        self.waiting.lock().unwrap_or_else(|e| e.into_inner())
     }
 
     fn next(&self) -> Option<Change> {
@@ -267,20 +292,36 @@ async fn tell_all(shared: &Arc<Shared>, change: Change) -> Result<(), Refusal> {
 }
 
 /// The right to tell the workers what is in the queue, which one call has at a time.
-struct Telling<'a>(&'a AtomicBool);
+struct Telling<'a>(&'a Directory);
 
 impl<'a> Telling<'a> {
-    async fn take(directory: &'a Directory) -> Self {
-        while directory.telling.swap(true, Ordering::Acquire) {
-            yield_once().await;
-        }
-        Self(&directory.telling)
+    async fn take(shared: &'a Arc<Shared>) -> Self {
+        let directory = &shared.directory;
+        let taken = || !directory.telling.swap(true, Ordering::Acquire);
+        std::future::poll_fn(|cx| {
+            if taken() {
+                return Poll::Ready(());
+            }
+            directory.waiting().push(cx.waker().clone());
+            // It may have been given back before the waker was there.
+            if taken() {
+                return Poll::Ready(());
+            }
+            if !shared.engine.get().is_some_and(Engine::wakes) {
+                shared.pump();
+                cx.waker().wake_by_ref();
+            }
+            Poll::Pending
+        })
+        .await;
+        Self(directory)
     }
 }
 
 impl Drop for Telling<'_> {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
+        self.0.telling.store(false, Ordering::Release);
+        std::mem::take(&mut *self.0.waiting()).into_iter().for_each(Waker::wake);
     }
 }
 

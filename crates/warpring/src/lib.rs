@@ -9,8 +9,9 @@
 extern crate self as warpring;
 
 pub use warpring_core::{
-    ActorId, Address, Counts, GpuKernel, GroupAddress, KernelError, KernelMetadata, KernelMode, Malformed, Name, Priority,
-    PublishError, Published, Resident, Result, RingContext, RingKernelHandler, RingMessage, State, TryTellError, module,
+    ActorId, Address, Counts, Down, ExitReason, GpuKernel, GroupAddress, How, KernelError, KernelMetadata, KernelMode, Malformed,
+    Name, Priority, PublishError, Published, Resident, Result, RingContext, RingKernelHandler, RingMessage, State, TryTellError,
+    module,
 };
 pub use warpring_macros::{RingKernel, RingMessage, State, export};
 
@@ -29,11 +30,19 @@ mod deadlines;
 #[cfg(not(target_arch = "nvptx64"))]
 mod directory;
 #[cfg(not(target_arch = "nvptx64"))]
+mod ends;
+#[cfg(not(target_arch = "nvptx64"))]
 pub mod error;
+#[cfg(not(target_arch = "nvptx64"))]
+mod keeper;
+#[cfg(not(target_arch = "nvptx64"))]
+mod launch;
 #[cfg(not(target_arch = "nvptx64"))]
 mod memory;
 #[cfg(not(target_arch = "nvptx64"))]
 mod port;
+#[cfg(not(target_arch = "nvptx64"))]
+mod recent;
 #[cfg(not(target_arch = "nvptx64"))]
 mod registry;
 #[cfg(not(target_arch = "nvptx64"))]
@@ -43,7 +52,11 @@ mod runtime;
 #[cfg(not(target_arch = "nvptx64"))]
 mod shared;
 #[cfg(not(target_arch = "nvptx64"))]
+mod slots;
+#[cfg(not(target_arch = "nvptx64"))]
 mod state;
+#[cfg(not(target_arch = "nvptx64"))]
+mod supervise;
 #[cfg(not(target_arch = "nvptx64"))]
 mod topic;
 
@@ -52,13 +65,16 @@ pub use {
     actor_ref::{ActorRef, Ask, Asking, Group, Tell, Telling},
     backend::{Backend, IdlePolicy},
     dead_letter::DeadLetter,
+    ends::{EndError, Monitor},
     error::{AskError, BuildError, LaunchError, PortError, Refusal, ShutdownError, TellError},
+    launch::LaunchOptions,
     pollster::block_on,
     port::{Port, Ticket},
     registry::{RegisteredName, RegistryError},
     reply::Reply,
-    runtime::{LaunchOptions, Launches, Runtime, RuntimeBuilder, Stats},
+    runtime::{Launches, Runtime, RuntimeBuilder, Stats},
     state::StateError,
+    supervise::{ChildSpec, Escalation, Restart, RestartFrom, Strategy, Supervision, Supervisor},
     topic::{Topic, TopicError, TopicStats},
     warpring_core::worker::{Counters, Report},
 };

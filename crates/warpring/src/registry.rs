@@ -9,6 +9,7 @@ use warpring_core::module::Exported;
 
 use crate::actor_ref::ActorRef;
 use crate::directory::{Directory, Registered};
+use crate::ends::{EndError, hear_of};
 use crate::runtime::Runtime;
 
 /// Why a name could not be registered, given back, or looked up.
@@ -55,6 +56,8 @@ pub enum RegistryError {
         /// The id of the kernel that was looked for.
         wanted: &'static str,
     },
+    /// The actor has ended.
+    Ended(ActorId),
     /// The actor is of another runtime.
     OtherRuntime(ActorId),
     /// The runtime is stopping or has stopped.
@@ -76,6 +79,7 @@ impl fmt::Display for RegistryError {
             Self::WrongKind { name, found, wanted } => {
                 write!(f, "`{name}` is an actor of kernel `{found}`, but was looked up as one of kernel `{wanted}`")
             }
+            Self::Ended(actor) => write!(f, "actor {actor} has ended, so nobody would answer to the name"),
             Self::OtherRuntime(actor) => write!(f, "actor {actor} is of another runtime: register it there"),
             Self::Stopped => f.write_str("the runtime is stopping or has stopped"),
         }
@@ -98,6 +102,8 @@ pub struct RegisteredName {
 impl Runtime {
     /// Gives an actor a name: 1 to 64 bytes, each an ASCII letter, a digit, or one of `_ - . / :`. Once this has returned, the host
     /// and the handlers on every worker find it. An actor may have several names, a name has one actor.
+    ///
+    /// An actor that ends for good loses its names; one that a supervisor starts again keeps them.
     ///
     /// It waits for an answer of each worker, so for as long as a handler keeps one without awaiting. Given up in between, the name
     /// is registered all the same; the workers hear of it with the next change.
@@ -163,6 +169,11 @@ impl Runtime {
         }
         let registered = Registered { text: name.to_owned(), actor: actor.id(), kind: K::KIND, kernel: K::METADATA.id };
         let change = shared.directory.register(registered)?;
+        // After the name was given, so that no end slips through between.
+        if let Err(error) = hear_of(shared, actor.id()).await {
+            shared.directory.forget_actor(shared, actor.id());
+            return Err(if let EndError::Ended(..) = error { RegistryError::Ended(actor.id()) } else { RegistryError::Stopped });
+        }
         Directory::settle(shared, change).await.map_err(|_| RegistryError::Stopped)
     }
 

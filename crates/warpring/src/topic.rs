@@ -15,6 +15,7 @@ use warpring_core::{ActorId, KernelError, Published, RingMessage};
 
 use crate::actor_ref::ActorRef;
 use crate::directory::{Directory, Listed};
+use crate::ends::{EndError, hear_of};
 use crate::reply::Reply;
 use crate::runtime::{Runtime, control};
 use crate::shared::Shared;
@@ -72,6 +73,8 @@ pub enum TopicError {
         /// The actor.
         actor: ActorId,
     },
+    /// The actor has ended.
+    Ended(ActorId),
     /// The actor is of another runtime.
     OtherRuntime(ActorId),
     /// The runtime is stopping or has stopped.
@@ -94,6 +97,7 @@ impl fmt::Display for TopicError {
             }
             Self::AlreadySubscribed { topic, actor } => write!(f, "actor {actor} is a subscriber of topic `{topic}` already"),
             Self::NotSubscribed { topic, actor } => write!(f, "actor {actor} is no subscriber of topic `{topic}`"),
+            Self::Ended(actor) => write!(f, "actor {actor} has ended, so it gets no messages"),
             Self::OtherRuntime(actor) => write!(f, "actor {actor} is of another runtime than the topic"),
             Self::Stopped => f.write_str("the runtime is stopping or has stopped"),
         }
@@ -205,13 +209,18 @@ impl<M: RingMessage> Topic<M> {
     }
 
     /// Makes an actor a subscriber. It gets every message that is published after this has returned, and may get some that are
-    /// published before.
+    /// published before. An actor that ends for good is no subscriber any more; one that a supervisor starts again still is.
     ///
     /// # Errors
     /// See [`TopicError`]; the actor is then no subscriber, or was one before.
     pub async fn subscribe<K: Handles<M>>(&self, actor: &ActorRef<K>) -> Result<(), TopicError> {
         self.check(actor)?;
         let change = self.shared.directory.subscribe(&self.listed, Subscriber { actor: actor.id(), tag: K::TAG })?;
+        // After it was added, so that no end slips through between.
+        if let Err(error) = hear_of(&self.shared, actor.id()).await {
+            self.shared.directory.forget_actor(&self.shared, actor.id());
+            return Err(if let EndError::Ended(..) = error { TopicError::Ended(actor.id()) } else { TopicError::Stopped });
+        }
         Directory::settle(&self.shared, change).await.map_err(|_| TopicError::Stopped)
     }
 

@@ -1,7 +1,7 @@
 //! Section 11: names and topics.
 
 use warpring::prelude::*;
-use warpring::{Published, Refusal, RegistryError, Topic, TopicError, block_on};
+use warpring::{ChildSpec, Published, Refusal, RegistryError, Strategy, Supervision, Topic, TopicError, block_on};
 
 use crate::kernels::gate::{Arrived, Gate, Open};
 use crate::kernels::herald::{Find, Found, Herald, Proclaim, Reached, ReadTomes, Recite, Scatter, Tome, Tomes};
@@ -117,20 +117,53 @@ pub(super) fn a_lookup_knows_kinds(setup: &Setup) -> Result<(), String> {
     end(runtime)
 }
 
-pub(super) fn a_name_outlives_its_actor(setup: &Setup) -> Result<(), String> {
+fn crash(subject: &ActorRef<Subject>) -> Result<(), String> {
+    match subject.ask(Crash { pause_ns: 0 }).wait() {
+        Err(AskError::Panicked { .. }) => Ok(()),
+        other => Err(format!("a handler that panics: {other:?}")),
+    }
+}
+
+pub(super) fn names_end_with_their_actors(setup: &Setup) -> Result<(), String> {
     let runtime = setup.runtime()?;
-    let subject = launch_on(&runtime, 0, Subject::default())?;
-    block_on(runtime.register("subject", &subject)).named("registering")?;
-    if subject.ask(Crash { pause_ns: 0 }).wait().is_ok() {
-        return Err("a handler that panics answered".into());
+    let heralds = heralds(&runtime)?;
+    let (crashes, stops) = (launch_on(&runtime, 0, Subject::default())?, launch_on(&runtime, 1, Subject::default())?);
+    let supervisor = runtime.supervise(Supervision::new(Strategy::OneForOne));
+    let again = block_on(supervisor.launch(Subject::default(), ChildSpec::permanent())).named("launching a child")?;
+    let news = open::<Note>(&runtime, "news")?;
+    for (name, actor) in [("crashes", &crashes), ("stops", &stops), ("again", &again), ("stops/too", &stops)] {
+        block_on(runtime.register(name, actor)).named("registering")?;
     }
-    for herald in heralds(&runtime)? {
-        same("what a handler finds", find(&herald, "subject")?.subject, subject.id())?;
+    let all = [crashes.clone(), stops.clone(), again.clone()];
+    subscribe(&news, &all)?;
+    crash(&crashes)?;
+    block_on(stops.stop()).named("stopping an actor")?;
+    crash(&again)?;
+    for name in ["crashes", "stops", "stops/too"] {
+        for herald in &heralds {
+            eventually(format_args!("no `{name}`"), || Ok(find(herald, name)?.subject == ActorId::default()))?;
+        }
     }
-    let message = Add { n: 1 };
-    let reason = Refusal::ActorStopped(subject.id());
-    let asked = runtime.lookup::<Subject>("subject").named("looking up")?.ask(message).wait();
-    same("a message to it", asked, Err(AskError::NotHandled { reason, message }))?;
+    let names: Vec<_> = runtime.names().into_iter().map(|listed| (listed.name, listed.actor)).collect();
+    same("the names that are left", names, vec![("again".to_owned(), again.id())])?;
+    for herald in &heralds {
+        same("the name of one that was started again", find(herald, "again")?.subject, again.id())?;
+    }
+    let found = runtime.lookup::<Subject>("again").named("looking up")?;
+    eventually("it has started again", || Ok(found.ask(Get).wait() == Ok(0)))?;
+    same("copies", news.publish(&Note { from: 0, seq: 1 }), Ok(published(1, 0)))?;
+    has_notes(&found, 1)?;
+    for (ended, name) in [(&crashes, "crashes"), (&stops, "stops")] {
+        let id = ended.id();
+        same("a name for one that has ended", block_on(runtime.register(name, ended)), Err(RegistryError::Ended(id)))?;
+        same("a subscription of it", block_on(news.subscribe(ended)), Err(TopicError::Ended(id)))?;
+        let reason = Refusal::ActorStopped(id);
+        let asked = ended.ask(Get).wait();
+        same("a message to it", asked, Err(AskError::NotHandled { reason, message: Get }))?;
+    }
+    same("names", runtime.names().len(), 1)?;
+    let stats = block_on(runtime.topics()).named("asking for the topics")?;
+    same("subscribers", stats[0].subscribers, 1)?;
     end(runtime)
 }
 
@@ -287,6 +320,10 @@ fn many_lose_at_once(setup: &Setup) -> Result<(), String> {
     gate.ask(Open).wait().named("opening the gate")?;
     for (subject, hold) in full.iter().zip(holds) {
         hold.wait().named("the handler that was held")?;
+        eventually("room for a question", || match subject.ask(Get).wait() {
+            Err(AskError::NotHandled { reason: Refusal::MailboxFull { .. }, .. }) => Ok(false),
+            other => other.named("asking").map(|_| true),
+        })?;
         has_notes(subject, 1)?;
         let own = heard().iter().filter(|letter| letter.to == subject.id()).count();
         same("dead letters of each", own, 9)?;

@@ -186,7 +186,7 @@ impl Worker {
                 self.give(&for_subscriber(&header, &who), parcel)
             } else {
                 if far.0 != worker {
-                    far = (worker, self.push_to_peer::<F>(worker, &header, parcel));
+                    far = (worker, worker < self.workers && self.push_to_peer::<F>(worker, &header, parcel));
                 }
                 if far.1 { Ok(()) } else { Err(KernelError::RingFull { worker }) }
             };
@@ -201,23 +201,6 @@ impl Worker {
             index += 1;
         }
         Outlet { published, verdict: Outlet::SENT }
-    }
-
-    /// Puts a publication into the ring to a worker; false: it has no room.
-    fn push_to_peer<F: Fabric>(&mut self, worker: u32, header: &Header, parcel: Parcel<'_>) -> bool {
-        if worker >= self.workers {
-            return false;
-        }
-        // SAFETY: the worker's number is in range.
-        let ring = unsafe { &mut (*self.peers.add(worker as usize)).requests_out };
-        if !ring.push::<F::Mesh>(header, parcel) {
-            return false;
-        }
-        self.counters.sent += 1;
-        // SYNC: sleep: the other worker executes the barrier for both before it sleeps.
-        crate::scoped::light_barrier();
-        self.wake_peer::<F>(worker);
-        true
     }
 
     /// Makes a dead letter of what a running handler published, if there is room for one: nothing waits here.

@@ -1,11 +1,11 @@
-//! What the host's truth refuses, and changes that nobody waits for.
+//! What the host's truth refuses, and a change that nobody waits for.
 
 use std::future::Future;
 use std::task::{Context, Waker};
 
 use super::*;
+use crate::block_on;
 use crate::prelude::*;
-use crate::{Topic, block_on};
 
 /// Finds the actor with this name, by its slot; `u32::MAX` if there is none.
 #[derive(Clone, Copy, Debug, RingMessage)]
@@ -63,30 +63,6 @@ fn finders() -> (Runtime, [ActorRef<Finder>; 2]) {
 
 fn find(finder: &ActorRef<Finder>, name: &str) -> u32 {
     finder.ask(Find { name: Name::new(name) }).wait().expect("an answer")
-}
-
-#[test]
-fn an_actor_that_is_forgotten_has_no_name_and_gets_no_message() {
-    let (runtime, finders) = finders();
-    let topic: Topic<Find> = block_on(runtime.topic("finds")).expect("room");
-    for (name, finder) in [("one", &finders[0]), ("other", &finders[1]), ("one again", &finders[0])] {
-        block_on(runtime.register(&name.replace(' ', "-"), finder)).expect("a name");
-    }
-    for finder in &finders {
-        block_on(topic.subscribe(finder)).expect("room");
-    }
-    runtime.shared().directory.forget_actor(runtime.shared(), finders[0].id());
-    assert_eq!(runtime.names().into_iter().map(|found| found.name).collect::<Vec<_>>(), ["other"]);
-    assert_eq!(topic.publish(&Find { name: Name::new("one") }).map(|reached| reached.sent), Ok(1));
-    for finder in &finders {
-        // The rings had room, and what comes behind the change in them finds it done.
-        assert_eq!([find(finder, "one"), find(finder, "one-again"), find(finder, "other")], [u32::MAX, u32::MAX, 0]);
-    }
-    block_on(runtime.register("one", &finders[1])).expect("a name that is free again");
-    for finder in &finders {
-        assert_eq!(find(finder, "one"), 0);
-    }
-    block_on(runtime.shutdown()).expect("a clean end");
 }
 
 #[test]
