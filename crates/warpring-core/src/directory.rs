@@ -53,7 +53,6 @@ pub(crate) struct Topic {
 
 /// An actor that a topic's messages go to, and its handler for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(C)]
 pub struct Subscriber {
     /// The actor.
     pub actor: ActorId,
@@ -67,6 +66,10 @@ impl Subscriber {
         (self.actor.worker as u64) << 48 | (self.actor.slot as u64) << 16 | self.actor.generation as u64
     }
 }
+
+/// A subscriber as it lies in a directory: id and handler, a word each, which move as words. (LLVM would move structs of a list byte by
+/// byte on the GPU.)
+type Seat = [u64; 2];
 
 /// The type of a topic's messages, as a number.
 pub const fn message_type<M: RingMessage>() -> u64 {
@@ -224,7 +227,7 @@ impl DirectorySize {
         let names = places(self.names) as usize * size_of::<Entry>();
         let topics = names + places(self.topics) as usize * size_of::<Entry>();
         let subscribers = topics + self.topics as usize * size_of::<Topic>();
-        let end = subscribers + self.topics as usize * self.subscribers as usize * size_of::<Subscriber>();
+        let end = subscribers + self.topics as usize * self.subscribers as usize * size_of::<Seat>();
         [0, names, topics, subscribers, round_up(end, 64)]
     }
 
@@ -288,15 +291,18 @@ impl Directory {
         if topic >= self.size.topics {
             return None;
         }
-        // SAFETY: there are as many topics, and `size.subscribers` places for each, of which a topic counts those in use.
+        // SAFETY: there are as many topics, and `size.subscribers` seats for each, of which a topic counts those in use.
         unsafe {
             let count = (*self.part::<Topic>(2).add(topic as usize)).subscribers;
-            (index < count).then(|| *self.place(topic, index))
+            (index < count).then(|| {
+                let [actor, tag] = *self.seat(topic, index);
+                Subscriber { actor: id(actor), tag: tag as u16 }
+            })
         }
     }
 
-    fn place(&self, topic: u32, index: u32) -> *mut Subscriber {
-        self.part::<Subscriber>(3).wrapping_add(topic as usize * self.size.subscribers as usize + index as usize)
+    fn seat(&self, topic: u32, index: u32) -> *mut Seat {
+        self.part::<Seat>(3).wrapping_add(topic as usize * self.size.subscribers as usize + index as usize)
     }
 
     /// The first subscriber of a topic whose rank is not below this one's.
@@ -335,13 +341,14 @@ impl Directory {
         }
         let most = self.size.subscribers;
         let Some(counts) = self.counts(topic).filter(|counts| counts.subscribers < most) else { return false };
-        let behind = counts.subscribers - at;
+        let end = counts.subscribers;
         counts.subscribers += 1;
-        // SAFETY: the place behind the last is free, so all from `at` on can move up by one.
+        // SAFETY: the seat behind the last is free, so all from `at` on can move up by one.
         unsafe {
-            let place = self.place(topic, at);
-            ptr::copy(place, place.add(1), behind as usize);
-            place.write(who);
+            for index in (at..end).rev() {
+                self.move_seat(topic, index, index + 1);
+            }
+            self.seat(topic, at).write([word(who.actor), who.tag.into()]);
         }
         true
     }
@@ -353,13 +360,23 @@ impl Directory {
         }
         let Some(counts) = self.counts(topic) else { return false };
         counts.subscribers -= 1;
-        let behind = counts.subscribers - at;
-        // SAFETY: `behind` subscribers follow the one at `at`.
-        unsafe {
-            let place = self.place(topic, at);
-            ptr::copy(place.add(1), place, behind as usize);
+        let end = counts.subscribers;
+        for index in at..end {
+            // SAFETY: there was one more subscriber than `end`.
+            unsafe { self.move_seat(topic, index + 1, index) }
         }
         true
+    }
+
+    /// # Safety
+    /// Both seats are the topic's.
+    unsafe fn move_seat(&mut self, topic: u32, from: u32, to: u32) {
+        let (from, to) = (self.seat(topic, from).cast::<u64>(), self.seat(topic, to).cast::<u64>());
+        // SAFETY: contract; a seat is two words. Volatile, or LLVM makes one copy of bytes out of a loop of these.
+        unsafe {
+            to.write_volatile(from.read_volatile());
+            to.add(1).write_volatile(from.add(1).read_volatile());
+        }
     }
 }
 

@@ -222,7 +222,7 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Most subscribers of each topic. Default: 64. Each takes 12 bytes on each worker.
+    /// Most subscribers of each topic. Default: 64. Each takes 16 bytes on each worker.
     pub fn max_subscribers(mut self, subscribers: u32) -> Self {
         self.settings.directory.subscribers = subscribers;
         self
