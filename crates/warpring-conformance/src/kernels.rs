@@ -5,6 +5,7 @@ pub mod echo;
 pub mod gate;
 pub mod herald;
 pub mod mortal;
+pub mod parent;
 pub mod relay;
 pub mod subject;
 pub mod team;

@@ -247,14 +247,14 @@ impl Shared {
     /// Lets a backend without threads of its own do some work. Whoever waits calls it.
     #[inline]
     pub(crate) fn pump(&self) {
-        self.pump_until(u64::MAX);
+        self.pump_until(u64::MAX, &|| false);
     }
 
-    /// As [`pump`](Self::pump), for a waiter who waits until this time on the workers' clock.
+    /// As [`pump`](Self::pump), for a waiter who waits until this time on the workers' clock, or until `done`.
     #[inline]
-    pub(crate) fn pump_until(&self, until: u64) {
+    pub(crate) fn pump_until(&self, until: u64, done: &dyn Fn() -> bool) {
         if let Some(engine) = self.engine.get() {
-            engine.pump(self, until);
+            engine.pump(self, until, done);
         }
     }
 
