@@ -197,6 +197,9 @@ impl Shared {
             let nest = if held { state.supervised.get(&actor).cloned() } else { state.supervised.remove(&actor) };
             (state.watchers.remove(&actor).unwrap_or_default(), nest)
         };
+        if !held {
+            self.directory.forget_actor(self, actor);
+        }
         for watcher in watchers {
             match watcher {
                 Watcher::Host(wait) => wait.set(reason),
@@ -244,6 +247,11 @@ async fn tell_down(shared: Arc<Shared>, to: ActorId, tag: u16, down: Down) {
     while let Err(Refusal::RingFull { .. }) = encode(&down, |parcel| shared.post(to, &header, parcel)) {
         yield_once().await;
     }
+}
+
+/// From here on the host hears of the actor's end; an error if it has ended before.
+pub(crate) async fn hear_of(shared: &Arc<Shared>, actor: ActorId) -> Result<(), EndError> {
+    ask(shared, actor, CONTROL_WATCH, How::Drain, false).await
 }
 
 /// Asks the actor's worker to begin its end, or to watch it; the answer says that it was alive.

@@ -18,6 +18,7 @@ use crate::barrier;
 use crate::cells::{Cells, Held};
 use crate::dead_letter::{DeadLetter, DeadLetters};
 use crate::deadlines::Deadlines;
+use crate::directory::Directory;
 use crate::ends::Ends;
 use crate::error::{BuildError, Refusal, ShutdownError};
 use crate::keeper::Keeper;
@@ -88,6 +89,7 @@ pub(crate) struct Shared {
     pub(crate) deadlines: Deadlines,
     pub(crate) epoch: Instant,
     pub(crate) plan: Plan,
+    pub(crate) directory: Directory,
     /// Somebody uses the staging area of the plan.
     pub(crate) staging: AtomicBool,
     /// Lines of each shared ring that messages to actors leave free, so that the workers can be told something under any load.
@@ -141,6 +143,7 @@ pub(crate) fn plan(module: &ModuleTable, settings: &Settings, lanes: u32, lane_b
         letters,
         pause_ns: 0,
         staging: STAGING_BYTES,
+        directory: settings.directory,
         ask_limit: settings.ask_limit.as_nanos().min(u128::from(u64::MAX / 2)) as u64,
     };
     Plan { limits, device: 0, shared: 0 }
@@ -228,6 +231,7 @@ impl Shared {
             engine: OnceLock::new(),
             epoch: Instant::now(),
             plan,
+            directory: Directory::new(plan.limits.directory),
             staging: AtomicBool::new(false),
             spare: if plan.limits.ring_lines >= 8 * SPARE { SPARE } else { 0 },
             memory,
@@ -435,6 +439,8 @@ impl Shared {
             generation: header.sender_generation,
             worker: (header.origin >> 16) as u16,
         });
+        // A publication that found no room on its way is reported by the worker that it did not leave.
+        let worker = if let KernelError::RingFull { worker } = reason { worker } else { worker };
         let to = ActorId { slot: header.slot, generation: header.generation, worker: worker as u16 };
         self.dead.add(DeadLetter::new(to, from, header.tag, reason));
     }
