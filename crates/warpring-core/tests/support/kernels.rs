@@ -8,7 +8,7 @@ use std::panic::resume_unwind;
 
 use warpring_core::message::{RingMessage, lines_for};
 use warpring_core::module::{
-    Exported, Handles, KernelLayout, KindTable, Lane, Module, ModuleTable, Op, begin_handle, begin_hook, cancel_handle,
+    Exported, Handles, KernelLayout, KindTable, MessageTable, Lane, Module, ModuleTable, Op, begin_handle, begin_hook, cancel_handle,
     cancel_hook, future_bytes, handler_bytes, resume_handle, resume_hook,
 };
 use warpring_core::ring::Lines;
@@ -417,6 +417,7 @@ const fn kind<K>(hooks: bool) -> KindTable {
         has_initialize: hooks,
         has_shutdown: hooks,
         handlers: &[("Cmd", "u64", CMD)],
+        messages: &[MessageTable::new::<Cmd>()],
     }
 }
 
