@@ -46,9 +46,7 @@ pub use {
     actor_ref::{ActorRef, Ask, Asking, Group, Tell, Telling},
     backend::{Backend, IdlePolicy},
     dead_letter::{DeadLetter, DeadLetterLog, Resend},
-    error::{
-        AskError, BuildError, DeadLetterLogError, LaunchError, PayloadError, PortError, Refusal, ShutdownError, TellError,
-    },
+    error::{AskError, BuildError, DeadLetterLogError, LaunchError, PayloadError, PortError, Refusal, ShutdownError, TellError},
     pollster::block_on,
     port::{Port, Ticket},
     reply::Reply,

@@ -98,11 +98,10 @@ fn a_letter_is_sent_again_once(on: &Backend) {
     let results = runtime.resend_with(&all, |letter| (letter.message() != Ok(Add { n: 20 })).then_some(heir.id()));
     assert_eq!(results, [Resend::AlreadySent, Resend::LeftOut, Resend::Sent(heir.id()), Resend::Sent(heir.id())]);
     // From the list that was made before.
-    assert_eq!(runtime.resend_with(&letters, |_| Some(heir.id())), [
-        Resend::AlreadySent,
-        Resend::Sent(heir.id()),
-        Resend::AlreadySent
-    ]);
+    assert_eq!(
+        runtime.resend_with(&letters, |_| Some(heir.id())),
+        [Resend::AlreadySent, Resend::Sent(heir.id()), Resend::AlreadySent]
+    );
     assert_eq!(heir.ask(Get).wait(), Ok(321));
     let nowhere = ActorId { slot: 0, generation: 1, worker: 99 };
     stopped.tell(Add { n: 5 }).wait().expect("accepted");
@@ -208,9 +207,10 @@ fn letters_that_come_at_the_end_are_in_the_log(on: &Backend) {
             block_on(runtime.shutdown()).expect("clean");
         }
         let log = DeadLetterLog::read(folder.log()).expect("a log");
-        assert_eq!(log.letters.iter().filter_map(|letter| letter.message().ok()).collect::<Vec<Add>>(), (0..100)
-            .map(|n| Add { n })
-            .collect::<Vec<_>>());
+        assert_eq!(
+            log.letters.iter().filter_map(|letter| letter.message().ok()).collect::<Vec<Add>>(),
+            (0..100).map(|n| Add { n }).collect::<Vec<_>>()
+        );
         assert_eq!(log.missed, 0);
     }
 }

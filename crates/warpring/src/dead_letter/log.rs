@@ -61,12 +61,8 @@ impl Log {
         // What was asked of an earlier run is not asked of the actors of this one.
         resend::forget_request(&path);
         let (queue, entries) = sync_channel(QUEUE);
-        let log = Self {
-            file: Arc::new(Mutex::new(file)),
-            missed: Arc::default(),
-            shared: Arc::default(),
-            thread: Mutex::default(),
-        };
+        let log =
+            Self { file: Arc::new(Mutex::new(file)), missed: Arc::default(), shared: Arc::default(), thread: Mutex::default() };
         let writer = Writer {
             file: Arc::clone(&log.file),
             missed: Arc::clone(&log.missed),

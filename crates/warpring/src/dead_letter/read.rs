@@ -132,8 +132,7 @@ impl Content {
         }
         let letter = |stored: Stored| {
             let (run, sequence) = stored.id;
-            let handler =
-                self.runs.get(&run).and_then(|run| run.handlers.iter().find(|handler| handler.tag == stored.tag));
+            let handler = self.runs.get(&run).and_then(|run| run.handlers.iter().find(|handler| handler.tag == stored.tag));
             DeadLetter {
                 sequence,
                 time: UNIX_EPOCH + Duration::from_nanos(stored.time),

@@ -241,4 +241,3 @@ pub(super) fn fulfil_request(shared: &Shared, path: &Path) {
     }
     let _ = fs::remove_file(&claimed);
 }
-
