@@ -87,7 +87,10 @@ macro_rules! tests {
         }
     };
 }
-tests! { ping_pong counting fork_join_throughput thread_ring chameneos big bank_transaction }
+tests! {
+    ping_pong counting fork_join_throughput thread_ring chameneos big bank_transaction dictionary sorted_list bounded_buffer
+    philosophers cigarette_smokers logistic_map radix_sort sieve trapezoid nqueens
+}
 
 #[test]
 fn all_programs_run_one_after_another_on_one_runtime() {
