@@ -63,8 +63,19 @@ struct Which {
     kernel: Option<String>,
 }
 
-const REASONS: [&str; 8] =
-    ["rejected", "deadline", "stopped", "mailbox-full", "overloaded", "malformed", "panicked", "asked-itself"];
+const REASONS: [&str; 11] = [
+    "rejected",
+    "deadline",
+    "stopped",
+    "mailbox-full",
+    "overloaded",
+    "malformed",
+    "panicked",
+    "asked-itself",
+    "too-many-actors",
+    "interrupted",
+    "wrong-module",
+];
 
 /// The reason's name, as `--reason` takes it.
 const fn name(reason: KernelError) -> &'static str {
@@ -77,6 +88,9 @@ const fn name(reason: KernelError) -> &'static str {
         KernelError::Malformed => REASONS[5],
         KernelError::Panicked { .. } => REASONS[6],
         KernelError::AskedItself => REASONS[7],
+        KernelError::TooManyActors => REASONS[8],
+        KernelError::Interrupted => REASONS[9],
+        KernelError::WrongModule => REASONS[10],
         _ => "other",
     }
 }
