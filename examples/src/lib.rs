@@ -12,7 +12,9 @@ pub mod shop;
 pub mod squares;
 
 use savina::{
-    bank_transaction as transfer, big, chameneos, counting, finish, fork_join_throughput as fork_join, ping_pong, thread_ring,
+    bank_transaction as transfer, big, bounded_buffer as buffer, chameneos, cigarette_smokers as smokers, counting, dictionary,
+    finish, fork_join_throughput as fork_join, logistic_map as logistic, nqueens, philosophers, ping_pong, radix_sort as radix,
+    sieve, sorted_list as list, thread_ring, trapezoid,
 };
 
 warpring::export! {
@@ -46,4 +48,40 @@ warpring::export! {
     big::Peer { big::Begin => (), big::Ping => (), big::Pong => (), big::HowMany => big::Pings }
     transfer::Teller { transfer::Open => (), transfer::Completed => (), transfer::HowFar => transfer::Progress }
     transfer::Account { transfer::Credit => (), transfer::Debit => (), transfer::Query => transfer::Balance }
+    dictionary::Dictionary { dictionary::Write => u32, dictionary::Read => u32, dictionary::GetState => dictionary::Summary }
+    dictionary::Worker { dictionary::Begin => () }
+    list::List { list::Add => (), list::Contains => bool, list::Size => u32 }
+    list::Worker { list::Begin => () }
+    buffer::Manager {
+        buffer::Begin => (),
+        buffer::Item => (),
+        buffer::Free => (),
+        buffer::Gone => (),
+        buffer::IsDone => bool,
+    }
+    buffer::Producer { buffer::Produce => () }
+    buffer::Consumer { buffer::Item => (), buffer::GetTotal => buffer::Total }
+    philosophers::Arbiter {
+        philosophers::Hungry => philosophers::Forks,
+        philosophers::Eaten => (),
+        philosophers::Look => philosophers::Seen,
+    }
+    philosophers::Philosopher { philosophers::Dine => () }
+    smokers::Arbiter { smokers::Begin => (), smokers::Started => (), smokers::HowFar => smokers::Progress }
+    smokers::Smoker { smokers::Smoke => () }
+    logistic::Computer { logistic::Compute => logistic::Term }
+    logistic::Series { logistic::Begin => (), logistic::GetTerm => logistic::Term }
+    radix::Source { radix::Begin => () }
+    radix::Sorter { radix::Number => () }
+    radix::Sink { radix::Number => (), radix::GetSorted => radix::Sorted }
+    sieve::Producer { sieve::Begin => sieve::Primes }
+    sieve::Filter { sieve::Candidate => (), sieve::End => sieve::Primes }
+    trapezoid::Worker { trapezoid::Integrate => trapezoid::Area }
+    nqueens::Master {
+        nqueens::Begin => (),
+        nqueens::Board => (),
+        nqueens::Done => (),
+        nqueens::HowFar => nqueens::Progress,
+    }
+    nqueens::Worker { nqueens::Board => () }
 }

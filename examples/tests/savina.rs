@@ -87,7 +87,10 @@ macro_rules! tests {
         }
     };
 }
-tests! { ping_pong counting fork_join_throughput thread_ring chameneos big bank_transaction }
+tests! {
+    ping_pong counting fork_join_throughput thread_ring chameneos big bank_transaction dictionary sorted_list bounded_buffer
+    philosophers cigarette_smokers logistic_map radix_sort sieve trapezoid nqueens
+}
 
 #[test]
 fn all_programs_run_one_after_another_on_one_runtime() {
@@ -188,9 +191,65 @@ fn the_parameters_are_those_of_the_suite() {
     let bank = bank_transaction::Params::SAVINA;
     same("banking", &["A", "N"], &[bank.accounts, bank.transactions]);
 
+    the_answers_are_those_of_the_suite(fact);
+
     let totals = &fact("banking")["expected"]["numTransactions (1000 accounts) -> round(total transferred)"];
     for params in [bank, bank_transaction::Params::SMALL] {
         assert_eq!(params.accounts, 1000);
         assert_eq!(totals[params.transactions.to_string()].as_i64(), Some(params.answer()), "{params:?}");
     }
+}
+
+/// What the suite names for each set of parameters of the programs that it names numbers for.
+fn the_answers_are_those_of_the_suite<'f>(fact: impl Fn(&str) -> &'f serde_json::Value) {
+    use warpring_examples::savina::{
+        bounded_buffer, cigarette_smokers, logistic_map, nqueens, radix_sort, sieve, sorted_list, trapezoid,
+    };
+    let named = |package: &str, table: &str, key: String, answer: i64| {
+        let table = if table.is_empty() { &fact(package)["expected"] } else { &fact(package)["expected"][table] };
+        assert_eq!(table[key.as_str()].as_i64(), Some(answer), "{package}: {key}");
+    };
+    for p in [sorted_list::Params::SAVINA, sorted_list::Params::SMALL] {
+        let table = "workers:msgs:write%:size% -> final size";
+        named("concsll", table, format!("{}:{}:10:1", p.workers, p.requests), p.answer());
+    }
+    for p in [bounded_buffer::Params::SAVINA, bounded_buffer::Params::SMALL] {
+        let key = format!("{}:{}:{}:{}", p.room, p.producers, p.consumers, p.items);
+        named("bndbuffer", "bufferSize:prod:cons:items -> rounded sum", key, p.answer());
+    }
+    for p in [cigarette_smokers::Params::SAVINA, cigarette_smokers::Params::LONG] {
+        let table = "rounds,smokers -> next PRNG value after the run (2 draws a round)";
+        named("cigsmok", table, format!("{},{}", p.rounds, p.smokers), p.answer());
+    }
+    for p in [logistic_map::Params::SAVINA, logistic_map::Params::TWENTY] {
+        named("logmap", "numSeries (25000 terms) -> round(sum*1e6)", p.series.to_string(), p.answer());
+    }
+    for p in [radix_sort::Params::SAVINA, radix_sort::Params::SMALL] {
+        named("radixsort", "N:maxValue:seed -> sum of values", format!("{}:{}:74755", p.numbers, p.limit), p.answer());
+    }
+    for p in [sieve::Params::SAVINA, sieve::Params::SMALL] {
+        named("sieve", "N -> primes", p.limit.to_string(), p.answer());
+    }
+    for p in [trapezoid::Params::SAVINA, trapezoid::Params::SMALL] {
+        named("trapezoid", "N (100 workers) -> round(result*1e8)", p.pieces.to_string(), p.answer());
+    }
+    for p in [nqueens::Params::SAVINA, nqueens::Params::SMALL] {
+        let solutions = &fact("nqueenk")["expected"]["SIZE -> solutions"][p.size as usize - 1];
+        assert_eq!(solutions.as_i64(), Some(p.answer()), "{} queens", p.size);
+    }
+}
+
+/// The other parameters that the suite names an answer for.
+#[test]
+fn longer_runs_give_their_answers_too() {
+    use warpring_examples::savina::{cigarette_smokers, logistic_map};
+    let after = on_a_runtime(cpu(2), |runtime| {
+        let params = logistic_map::Params::TWENTY;
+        assert_eq!(logistic_map::run(runtime, params)?.answer, params.answer());
+        let params = cigarette_smokers::Params::LONG;
+        assert_eq!(cigarette_smokers::run(runtime, params)?.answer, params.answer());
+        Ok(())
+    });
+    after.result.expect("both end");
+    assert_eq!((after.dead_letters, after.shutdown), (0, Ok(())));
 }

@@ -4,6 +4,7 @@
 mod accept;
 mod backend;
 mod bench;
+mod dead_letters;
 mod doctor;
 mod input;
 mod kernels;
@@ -33,6 +34,7 @@ enum Command {
     Run(Job),
     /// List the ready-made kernels
     Kernels(kernels::Kernels),
+    DeadLetters(dead_letters::DeadLetters),
     /// Say what this machine has for Warpring, and what is missing
     Doctor(doctor::Doctor),
     Bench(bench::Bench),
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Command::Run(Job::FraudFeatures(job)) => job.run().map_err(|error| (error.to_string(), error.hint().map(text))),
         Command::Run(Job::MarketBook(job)) => job.run().map_err(|error| (error.to_string(), error.hint().map(text))),
         Command::Kernels(kernels) => kernels.run().map_err(|error| (format!("standard output: {error}"), None)),
+        Command::DeadLetters(letters) => letters.run().map_err(|error| (error.to_string(), error.hint().map(text))),
         Command::Bench(bench) => bench.run().map_err(|error| (error.to_string(), error.hint().map(text))),
         Command::Accept(accept) => accept.run().map_err(|error| (error.to_string(), error.hint().map(text))),
         Command::Ptx(ptx) => ptx.run().map_err(|error| (error.to_string(), error.hint().map(Cow::Owned))),

@@ -13,6 +13,8 @@ fn help_goes_to_standard_output() {
         vec!["run", "market-book", "--help"],
         vec!["kernels", "--help"],
         vec!["doctor", "--help"],
+        vec!["dead-letters", "--help"],
+        vec!["dead-letters", "resend", "--help"],
     ] {
         let help = warpring(&arguments).quiet();
         assert!(help.contains("Usage: warpring"), "{help}");
@@ -35,6 +37,11 @@ fn wrong_usage_is_exit_code_2_with_usage_on_standard_error() {
         vec!["run", "market-book", "--format", "kraken"],
         vec!["run", "market-book", "--format", "nyse", "--input", "x.ws"],
         vec!["kernels", "extra"],
+        vec!["dead-letters"],
+        vec!["dead-letters", "--json"],
+        vec!["dead-letters", "letters", "--reason", "boredom"],
+        vec!["dead-letters", "resend"],
+        vec!["dead-letters", "resend", "letters", "--to", "somebody"],
     ] {
         let done = warpring(&arguments);
         assert_eq!((done.code, done.out.as_str()), (Some(2), ""), "{arguments:?}");

@@ -6,6 +6,7 @@ mod delivery;
 mod ends;
 mod errors;
 mod fate;
+mod letters;
 mod life;
 mod messages;
 mod priorities;
@@ -140,6 +141,10 @@ cases! {
     "9.1" "Every message that was accepted before or during a shutdown is either handled, returned to its sender, or a dead letter, and never two of these." fate::one_fate_by_shutdown;
     "9.2" "The same holds when the runtime is dropped while senders run." fate::one_fate_by_drop;
     "9.3" "A message that wanted no reply and is not handled becomes a dead letter with target, sender and reason." fate::dead_letters_say_why;
+    "9.4" "A dead letter carries its message unchanged, unless a handler had taken it." letters::a_letter_carries_its_message;
+    "9.5" "A dead letter that is sent again is a new message from the host, with a fate of its own." letters::a_letter_sent_again_is_a_new_message;
+    "9.6" "A dead letter that was sent again is marked, in the list and in the log of its runtime, and is not sent a second time from there." letters::a_letter_is_sent_again_once;
+    "9.7" "Once its runtime has ended, a log of dead letters that is within its limit has every letter, or says how many it lacks." letters::a_log_is_whole_or_says_what_it_lacks;
 
     "11.1" "An actor that was registered under a name is found by the host and by handlers on every worker, and once the name was given back, by nobody." topics::names_are_found;
     "11.2" "A name that is taken, is no name, or finds no room is refused, and the error says who has it or what is wrong." topics::bad_names_are_refused;

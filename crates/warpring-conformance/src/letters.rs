@@ -28,7 +28,7 @@ impl Letters {
             let mut heard = heard.heard();
             match (LastWord::heard(letter.to), letter.from) {
                 (Some(word), Some(from)) => heard.last_words.entry(from).or_default().push(word),
-                _ => heard.letters.push(*letter),
+                _ => heard.letters.push(letter.clone()),
             }
         });
         (letters, builder)

@@ -207,6 +207,16 @@ pub fn encode<M: RingMessage, R>(message: &M, f: impl FnOnce(Parcel<'_>) -> R) -
     }
 }
 
+/// As [`encode`], of a message that was encoded before: at most [`MAX_PAYLOAD`] of `bytes`.
+#[cfg(not(target_arch = "nvptx64"))]
+pub fn encoded<R>(bytes: &[u8], f: impl FnOnce(Parcel<'_>) -> R) -> R {
+    let bytes = &bytes[..bytes.len().min(MAX_PAYLOAD)];
+    let mut words = [0; MAX_WORDS];
+    words.as_mut_bytes()[..bytes.len()].copy_from_slice(bytes);
+    let (first, rest) = words.split_at(FIRST_WORDS);
+    f(Parcel { first: [first[0], first[1], first[2], first[3]], rest: &rest[..(lines_for(bytes.len()) - 1) * NEXT_WORDS] })
+}
+
 /// What kind of message a line starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]

@@ -151,6 +151,26 @@ pub struct KindTable {
     pub has_shutdown: bool,
     /// Request and response type of each handler, with its number.
     pub handlers: &'static [(&'static str, &'static str, u16)],
+    /// The request of each handler, in the same order.
+    pub messages: &'static [MessageTable],
+}
+
+/// A message type, as the host sees it: what it takes to know its bytes again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessageTable {
+    /// [`RingMessage::FINGERPRINT`].
+    pub fingerprint: u64,
+    /// [`RingMessage::SIZE`].
+    pub bytes: u32,
+}
+
+impl MessageTable {
+    /// The table of `M`. For `export!`.
+    #[doc(hidden)]
+    pub const fn new<M: RingMessage>() -> Self {
+        assert!(M::SIZE <= MAX_PAYLOAD);
+        Self { fingerprint: M::FINGERPRINT, bytes: M::SIZE as u32 }
+    }
 }
 
 /// A module, as the host sees it: what `Runtime::builder().module(..)` takes.
@@ -195,6 +215,7 @@ impl KindTable {
         has_initialize: bool,
         has_shutdown: bool,
         handlers: &'static [(&'static str, &'static str, u16)],
+        messages: &'static [MessageTable],
     ) -> Self {
         assert!(size_of::<K>() <= u32::MAX as usize, "a kernel holds less than 4 GiB");
         Self {
@@ -204,6 +225,7 @@ impl KindTable {
             has_initialize,
             has_shutdown,
             handlers,
+            messages,
         }
     }
 }

@@ -217,6 +217,23 @@ impl Lines {
         }
     }
 
+    /// Copies the encoded payload, as much as `out` holds and the message has; how many bytes that were.
+    ///
+    /// # Safety
+    /// As for [`header`](Self::header); `lines` is the message's own count.
+    #[cfg(not(target_arch = "nvptx64"))]
+    pub unsafe fn payload(&self, lines: u8, out: &mut [u8]) -> usize {
+        let mut words = [0; MAX_WORDS];
+        let lines = usize::from(lines).clamp(1, crate::message::MAX_LINES);
+        let words = &mut words[..FIRST_WORDS + (lines - 1) * NEXT_WORDS];
+        // SAFETY: contract.
+        unsafe { self.load(words) }
+        let bytes = words.as_bytes();
+        let count = bytes.len().min(out.len());
+        out[..count].copy_from_slice(&bytes[..count]);
+        count
+    }
+
     /// Writes a message here without publishing it; the sequences of the further lines are set.
     ///
     /// # Safety

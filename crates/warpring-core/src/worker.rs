@@ -607,6 +607,7 @@ impl Worker {
                     true
                 };
                 if !said {
+                    self.keep_unread(frame, &outcome);
                     (*frame).outcome = outcome;
                     (*frame).waiting = Waiting::Flush;
                     (*frame).wake_at = self.now.saturating_add(self.ask_limit);

@@ -236,12 +236,13 @@ fn add_kernel(parts: &mut Parts, core: &TokenStream, kind: u16, kernel: &Kernel,
         }
     });
 
-    let mut rows = Vec::new();
+    let (mut rows, mut messages) = (Vec::new(), Vec::new());
     for Handler { message, reply } in &kernel.handlers {
         let span = message.span();
         let number = *tag;
         *tag += 1;
         rows.push(quote!((::core::stringify!(#message), ::core::stringify!(#reply), #number)));
+        messages.push(quote_spanned!(span=> #core::module::MessageTable::new::<#message>()));
         parts.items.push(quote_spanned! {span=>
             #[automatically_derived]
             impl #core::module::Handles<#message> for #ty {
@@ -261,7 +262,9 @@ fn add_kernel(parts: &mut Parts, core: &TokenStream, kind: u16, kernel: &Kernel,
 
     let initialize = add_hook(parts, core, kind, kernel, Hook { name: "initialize", op: "Initialize", done: "initialized" });
     let shutdown = add_hook(parts, core, kind, kernel, Hook { name: "shutdown", op: "Shutdown", done: "shut down" });
-    parts.kinds.push(quote_spanned!(span=> #core::module::KindTable::new::<#ty>(#initialize, #shutdown, &[#(#rows),*])));
+    parts.kinds.push(quote_spanned! {span=>
+        #core::module::KindTable::new::<#ty>(#initialize, #shutdown, &[#(#rows),*], &[#(#messages),*])
+    });
 }
 
 struct Hook {

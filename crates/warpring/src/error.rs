@@ -1,6 +1,8 @@
 //! Errors of the host's side, one enum per operation. Those that mean "not handled" carry the message back.
 
 use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use warpring_core::{ActorId, KernelError};
@@ -37,6 +39,8 @@ pub enum BuildError {
     },
     /// A worker thread could not be started.
     Thread(String),
+    /// The log of dead letters cannot be opened.
+    DeadLetterLog(DeadLetterLogError),
     /// The GPU cannot be used.
     #[cfg(feature = "cuda")]
     Cuda(CudaError),
@@ -60,6 +64,7 @@ impl fmt::Display for BuildError {
                 "there are no {bytes} bytes for this runtime: lower `workers`, `ring_lines`, `max_actors`, `waiting_messages` or `suspended_handlers`"
             ),
             Self::Thread(why) => write!(f, "a worker thread could not be started: {why}"),
+            Self::DeadLetterLog(error) => error.fmt(f),
             #[cfg(feature = "cuda")]
             Self::Cuda(error) => error.fmt(f),
         }
@@ -356,6 +361,8 @@ pub enum ShutdownError {
     },
     /// The simulator found faults in handlers.
     Violations(Vec<String>),
+    /// The log of dead letters is not complete.
+    DeadLetterLog(DeadLetterLogError),
 }
 
 impl fmt::Display for ShutdownError {
@@ -371,7 +378,85 @@ impl fmt::Display for ShutdownError {
                 write!(f, "the simulator found {} faults:", list.len())?;
                 list.iter().try_for_each(|line| write!(f, "\n  {line}"))
             }
+            Self::DeadLetterLog(error) => error.fmt(f),
         }
     }
 }
 impl std::error::Error for ShutdownError {}
+
+/// Why a log of dead letters cannot be read or written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DeadLetterLogError {
+    /// The system says no.
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What the system says.
+        why: String,
+    },
+    /// The file is something else.
+    NotALog {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// Another runtime writes it.
+    InUse {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The runtime that writes it has been asked to send letters again, and has not done so yet.
+    RequestWaits {
+        /// Which file.
+        path: PathBuf,
+    },
+}
+
+impl DeadLetterLogError {
+    pub(crate) fn io(path: &Path, error: &io::Error) -> Self {
+        Self::Io { path: path.to_owned(), why: error.to_string() }
+    }
+}
+
+impl fmt::Display for DeadLetterLogError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io { path, why } => write!(f, "{}: the log of dead letters: {why}", path.display()),
+            Self::NotALog { path } => write!(f, "{}: this is no log of dead letters: name another file", path.display()),
+            Self::InUse { path } => {
+                write!(f, "{}: another runtime writes this log: give each runtime one of its own", path.display())
+            }
+            Self::RequestWaits { path } => {
+                write!(f, "{}: an earlier request to send letters again is not met yet: try again later", path.display())
+            }
+        }
+    }
+}
+impl std::error::Error for DeadLetterLogError {}
+
+/// Why a dead letter does not give its message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PayloadError {
+    /// A handler had taken the message.
+    Gone,
+    /// The message is of another type.
+    OtherType {
+        /// Its name, where it is known.
+        found: Option<String>,
+    },
+    /// The bytes are not a value of the type.
+    Malformed,
+}
+
+impl fmt::Display for PayloadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gone => f.write_str("a handler had taken the message, and its payload is gone"),
+            Self::OtherType { found: Some(name) } => write!(f, "the message is a `{name}`: ask for that type, as it was then"),
+            Self::OtherType { found: None } => f.write_str("nothing is known of the type of the message"),
+            Self::Malformed => f.write_str("the bytes are not a value of the message's type"),
+        }
+    }
+}
+impl std::error::Error for PayloadError {}

@@ -64,9 +64,9 @@ mod topic;
 pub use {
     actor_ref::{ActorRef, Ask, Asking, Group, Tell, Telling},
     backend::{Backend, IdlePolicy},
-    dead_letter::DeadLetter,
+    dead_letter::{DeadLetter, DeadLetterLog, Resend},
     ends::{EndError, Monitor},
-    error::{AskError, BuildError, LaunchError, PortError, Refusal, ShutdownError, TellError},
+    error::{AskError, BuildError, DeadLetterLogError, LaunchError, PayloadError, PortError, Refusal, ShutdownError, TellError},
     launch::LaunchOptions,
     pollster::block_on,
     port::{Port, Ticket},

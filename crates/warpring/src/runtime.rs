@@ -15,7 +15,7 @@ use warpring_core::{ActorId, KernelError, RingMessage};
 use crate::backend::{Backend, Engine, IdlePolicy, cpu};
 #[cfg(feature = "cuda")]
 use crate::backend::{CudaError, CudaOptions, cuda};
-use crate::dead_letter::{DeadLetter, DeadLetterHook, DeadLetters};
+use crate::dead_letter::{Choices, DeadLetter, DeadLetters};
 use crate::error::{BuildError, LaunchError, PortError, Refusal, ShutdownError};
 use crate::port::Port;
 use crate::reply::{NoReply, Pending, Reply};
@@ -79,7 +79,7 @@ pub struct RuntimeBuilder {
     backend: Backend,
     workers: Option<u32>,
     settings: Settings,
-    dead_letters: Option<DeadLetterHook>,
+    dead_letters: Choices,
     #[cfg(feature = "cuda")]
     ptx: Option<std::borrow::Cow<'static, str>>,
 }
@@ -115,7 +115,7 @@ impl RuntimeBuilder {
             },
             #[cfg(feature = "cuda")]
             ptx: None,
-            dead_letters: None,
+            dead_letters: Choices::default(),
         }
     }
 
@@ -232,7 +232,21 @@ impl RuntimeBuilder {
     /// that thread if the ring to the worker was full): be quick, and do not wait. A panic in
     /// it is printed and changes nothing.
     pub fn on_dead_letter(mut self, hook: impl Fn(&DeadLetter) + Send + Sync + 'static) -> Self {
-        self.dead_letters = Some(Box::new(hook));
+        self.dead_letters.hook = Some(Box::new(hook));
+        self
+    }
+
+    /// Writes dead letters to this file as well, on a thread of its own; see [`DeadLetterLog`](crate::DeadLetterLog). A log that is
+    /// there is gone on with. Where letters come faster than they are written, the log says how many it lacks; the shutdown waits
+    /// until it is written. Default: no log.
+    pub fn dead_letter_log(mut self, path: impl Into<std::path::PathBuf>) -> Self {
+        self.dead_letters.log = Some(path.into());
+        self
+    }
+
+    /// Most bytes of the log of dead letters, at least 1 MiB; when it has so many, the older half goes. Default: 64 MiB.
+    pub fn dead_letter_log_bytes(mut self, bytes: u64) -> Self {
+        self.dead_letters.log_bytes = bytes;
         self
     }
 
@@ -256,7 +270,7 @@ impl RuntimeBuilder {
             if let Some(options) = options {
                 match cuda::open(module, self.ptx.as_deref(), &options) {
                     Ok(gpu) => {
-                        let dead = DeadLetters::new(self.dead_letters.take());
+                        let dead = DeadLetters::new(module, self.dead_letters)?;
                         let (shared, thread) = cuda::start(gpu, module, self.settings, self.workers, dead, &options)?;
                         return Ok(Runtime::new(shared, vec![thread]));
                     }
@@ -268,7 +282,7 @@ impl RuntimeBuilder {
         self.settings.workers = self.workers.unwrap_or_else(|| cores.saturating_sub(1).clamp(1, MAX_WORKERS));
         self.settings.crowded = self.settings.workers > cores;
         check(&self.settings, MAX_WORKERS, "1 to 256")?;
-        let dead = DeadLetters::new(self.dead_letters.take());
+        let dead = DeadLetters::new(module, self.dead_letters)?;
         match self.backend {
             #[cfg(feature = "sim")]
             Backend::Sim(options) => {
@@ -385,6 +399,7 @@ impl Runtime {
     }
 
     fn new(shared: Arc<Shared>, threads: Vec<JoinHandle<()>>) -> Self {
+        shared.dead.attach(Arc::downgrade(&shared));
         Self {
             shared,
             threads: Mutex::new(threads),
@@ -473,7 +488,7 @@ impl Runtime {
         }
     }
 
-    /// The last 1,024 messages without a reply that were not handled, oldest first.
+    /// The last 1,024 messages without a reply that were not handled, oldest first; a log has more.
     pub fn dead_letters(&self) -> Vec<DeadLetter> {
         self.shared.take_letters();
         self.shared.dead.list()
@@ -621,11 +636,12 @@ fn end(shared: &Arc<Shared>, threads: Vec<JoinHandle<()>>, limit: Duration) -> R
         shared.cells.waker(cell).wake();
     }
     drop(stops);
+    let logged = shared.dead.close();
     // A device that failed says so first.
     rest?;
     match lost(shared) {
         Some(message) => Err(ShutdownError::WorkerLost { message }),
-        None => result,
+        None => result.and(logged.map_err(ShutdownError::DeadLetterLog)),
     }
 }
 

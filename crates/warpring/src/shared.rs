@@ -16,7 +16,7 @@ use warpring_core::{ActorId, KernelError, Priority};
 use crate::backend::Engine;
 use crate::barrier;
 use crate::cells::{Cells, Held};
-use crate::dead_letter::{DeadLetter, DeadLetters};
+use crate::dead_letter::DeadLetters;
 use crate::deadlines::Deadlines;
 use crate::directory::Directory;
 use crate::ends::Ends;
@@ -433,18 +433,6 @@ impl Shared {
         }
     }
 
-    pub(crate) fn add_dead_letter(&self, worker: u32, header: &Header, reason: KernelError) {
-        let from = (header.origin != FROM_HOST && header.sender != NO_SENDER).then_some(ActorId {
-            slot: header.sender,
-            generation: header.sender_generation,
-            worker: (header.origin >> 16) as u16,
-        });
-        // A publication that found no room on its way is reported by the worker that it did not leave.
-        let worker = if let KernelError::RingFull { worker } = reason { worker } else { worker };
-        let to = ActorId { slot: header.slot, generation: header.generation, worker: worker as u16 };
-        self.dead.add(DeadLetter::new(to, from, header.tag, reason));
-    }
-
     /// The time that an ask may take, and the deadline in its header (none for the default limit, which only the asker keeps).
     pub(crate) fn limit(&self, stated: Option<Duration>) -> (Duration, u32) {
         match stated {
@@ -494,7 +482,9 @@ pub(crate) unsafe fn hook_wake_cell(data: *const (), cell: u32) {
 
 /// # Safety
 /// `data` is a live `Shared`.
-pub(crate) unsafe fn hook_dead_letter(data: *const (), worker: u32, header: &Header, _message: Lines, reason: KernelError) {
-    // SAFETY: contract.
-    unsafe { &*data.cast::<Shared>() }.add_dead_letter(worker, header, reason);
+pub(crate) unsafe fn hook_dead_letter(data: *const (), worker: u32, header: &Header, message: Lines, reason: KernelError) {
+    // The payload of a message that a handler had taken is gone: it says that it has no lines.
+    let message = (header.lines > 0).then_some(message);
+    // SAFETY: contract; the lines are acquired or owned (`Hooks::dead_letter`).
+    unsafe { (*data.cast::<Shared>()).dead.add(worker, header, message, reason) }
 }

@@ -286,7 +286,9 @@ impl<M: RingMessage> Topic<M> {
         listed.lost.fetch_add(lost.len() as u64, Ordering::Relaxed);
         for (Subscriber { actor, tag }, reason) in lost {
             let header = Header { kind: Kind::Tell as u8, tag, slot: actor.slot, generation: actor.generation, ..header };
-            shared.add_dead_letter(actor.worker.into(), &header, reason);
+            let mut bytes = vec![0; M::SIZE];
+            message.encode(&mut bytes);
+            shared.dead.keep(actor.worker.into(), &header, Some(bytes.into()), reason);
         }
         Ok(published)
     }

@@ -203,7 +203,7 @@ fn a_full_mailbox_gives_the_message_back_and_names_actor_and_capacity(on: &Backe
 fn a_message_that_the_actor_has_no_handler_for_comes_back(on: &Backend) {
     let letters = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&letters);
-    let runtime = builder(on).on_dead_letter(move |letter| log.lock().unwrap().push(*letter)).build().expect("built");
+    let runtime = builder(on).on_dead_letter(move |letter| log.lock().unwrap().push(letter.clone())).build().expect("built");
     let poker = launch(&runtime, Poker::default());
     let wrong = Address::<Counter>::new(poker.id());
     let mut port = runtime.port(2).expect("a port");
@@ -649,7 +649,7 @@ fn messages_of_one_to_eight_lines_come_through_every_path(on: &Backend) {
 fn a_tell_to_an_actor_that_stopped_is_a_dead_letter(on: &Backend) {
     let letters = Arc::new(Mutex::new(Vec::<DeadLetter>::new()));
     let log = Arc::clone(&letters);
-    let runtime = builder(on).on_dead_letter(move |letter| log.lock().unwrap().push(*letter)).build().expect("built");
+    let runtime = builder(on).on_dead_letter(move |letter| log.lock().unwrap().push(letter.clone())).build().expect("built");
     let actor = launch_on(&runtime, 0, Counter::new(tally().0));
     assert!(actor.ask(Crash { pause_ns: 0 }).wait().is_err());
     let tag = |name: &str| MODULE.kinds[0].handlers.iter().find(|handler| handler.0 == name).expect("listed").2;

@@ -130,3 +130,25 @@ fn more_dead_letters_than_their_ring_holds_all_arrive() {
     assert_eq!(block_on(runtime.stats()).expect("it runs").dead_letters, 5000);
     block_on(runtime.shutdown()).expect("clean");
 }
+
+#[test]
+fn letters_that_wait_for_room_in_their_ring_keep_their_message() {
+    let runtime = grid(SimOptions::default());
+    let actor = counter(&runtime, 1);
+    let mut port = runtime.port(1).expect("a port");
+    // It has no such handler, which is known only when the message is begun.
+    for n in 0..1000 {
+        port.tell(Address::<Echo>::new(actor.id()), Big::<11>::from(n)).expect("accepted");
+    }
+    let ticket = port.send(actor.address(), Add { n: 1 }).expect("accepted");
+    assert_eq!(port.wait(ticket), Ok(1));
+    drop(port);
+    let mut found: Vec<u64> = Vec::new();
+    while found.len() < 1000 {
+        block_on(runtime.stats()).expect("it runs");
+        found = runtime.dead_letters().iter().map(|letter| letter.message::<Big<11>>().expect("whole").words[0]).collect();
+    }
+    found.sort_unstable();
+    assert_eq!(found, (0..1000).collect::<Vec<_>>());
+    block_on(runtime.shutdown()).expect("clean");
+}

@@ -6,6 +6,8 @@
 
 use warpring::prelude::*;
 
+use super::random::Random;
+
 /// Transactions under way at most.
 const WINDOW: u32 = 256;
 
@@ -69,21 +71,6 @@ pub struct Progress {
     pub total: i64,
 }
 
-/// The suite's pseudo-random numbers: 16 bits.
-#[derive(Clone, Copy, Debug, State)]
-struct Random {
-    x: u32,
-}
-
-impl Random {
-    const SEED: Self = Self { x: 74_755 };
-
-    fn next(&mut self) -> u32 {
-        self.x = (self.x * 1309 + 13_849) & 65_535;
-        self.x
-    }
-}
-
 #[derive(Clone, Copy, Debug, State)]
 struct Desk {
     accounts: GroupAddress<Account>,
@@ -104,10 +91,10 @@ impl Desk {
     fn draw(&mut self) -> Option<Order> {
         self.left = self.left.checked_sub(1)?;
         let accounts = self.accounts.len();
-        let from = self.random.next() % (accounts / 10 * 8);
-        let distance = (self.random.next() % (accounts - from)).max(1);
+        let from = self.random.draw() % (accounts / 10 * 8);
+        let distance = (self.random.draw() % (accounts - from)).max(1);
         // The suite's is 1000 times a fraction of 65,536 parts.
-        let amount = i64::from(self.random.next()) * 1000;
+        let amount = i64::from(self.random.draw()) * 1000;
         Some(Order { from: self.accounts.get(from)?, to: self.accounts.get(from + distance)?, amount })
     }
 }

@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 use warpring::module::Handles;
 use warpring::{Address, RingMessage, Runtime};
 
-use super::{bank_transaction, big, chameneos, counting, fork_join_throughput, ping_pong, thread_ring};
+use super::{
+    bank_transaction, big, bounded_buffer, chameneos, cigarette_smokers, counting, dictionary, fork_join_throughput,
+    logistic_map, nqueens, philosophers, ping_pong, radix_sort, sieve, sorted_list, thread_ring, trapezoid,
+};
 
 /// Why a program failed.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -61,8 +64,8 @@ macro_rules! program {
     }};
 }
 
-/// All of them.
-pub static PROGRAMS: [Program; 7] = [
+/// All of them, in the order of the suite.
+pub static PROGRAMS: [Program; 17] = [
     program!(ping_pong),
     program!(counting),
     program!(fork_join_throughput),
@@ -70,6 +73,16 @@ pub static PROGRAMS: [Program; 7] = [
     program!(chameneos),
     program!(big),
     program!(bank_transaction),
+    program!(dictionary),
+    program!(sorted_list),
+    program!(bounded_buffer),
+    program!(philosophers),
+    program!(cigarette_smokers),
+    program!(logistic_map),
+    program!(radix_sort),
+    program!(sieve),
+    program!(trapezoid),
+    program!(nqueens),
 ];
 
 /// Looks every now and then until `look` finds something. An actor cannot send to the host, so the host has to look.

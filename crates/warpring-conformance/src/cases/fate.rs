@@ -175,7 +175,7 @@ pub(super) fn dead_letters_say_why(setup: &Setup) -> Result<(), String> {
         let letters = || -> Result<Vec<_>, String> {
             // Something to wait for, also where nothing runs unless somebody waits.
             held.settle()?;
-            Ok(runtime.dead_letters().iter().map(|&DeadLetter { to, from, reason, .. }| (to, from, reason)).collect())
+            Ok(runtime.dead_letters().iter().map(|DeadLetter { to, from, reason, .. }| (*to, *from, *reason)).collect())
         };
         eventually("a dead letter", || Ok(letters()?.len() >= expected.len()))?;
         same("dead letters", letters()?, expected.clone())

@@ -627,7 +627,7 @@ impl Worker {
                         let said = if request.kind() == Kind::Ask as u8 {
                             self.reply::<F>(&request, &outcome, (*frame).buffer.cast())
                         } else {
-                            self.bury::<F>(&request, None, KernelError::from_parts(outcome.code, outcome.detail))
+                            self.bury_kept::<F>(frame, &outcome)
                         };
                         if said {
                             break;

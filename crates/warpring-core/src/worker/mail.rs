@@ -275,6 +275,34 @@ impl Worker {
         true
     }
 
+    /// Before the outcome of a frame waits for room: a message that its handler could not read comes along, to be buried whole.
+    ///
+    /// # Safety
+    /// The frame is this worker's, and ends in this step.
+    #[cold]
+    #[inline(never)]
+    pub(super) unsafe fn keep_unread(&mut self, frame: *mut Frame, outcome: &Outcome) {
+        // SAFETY: contract; the buffer holds the largest message, and the lines of a frame that this step began are still there.
+        unsafe {
+            let request = (*frame).request;
+            if self.began && outcome.kind() == Kind::Refused && request.kind() != Kind::Ask as u8 {
+                Lines::flat((*frame).buffer).copy_from(&self.request, request.lines());
+            }
+        }
+    }
+
+    /// Buries the message of a frame whose outcome waited for room.
+    ///
+    /// # Safety
+    /// The frame is this worker's, and [`keep_unread`](Self::keep_unread) was called for this outcome.
+    #[cold]
+    pub(super) unsafe fn bury_kept<F: Fabric>(&mut self, frame: *mut Frame, outcome: &Outcome) -> bool {
+        // SAFETY: contract.
+        let (request, lines) = unsafe { ((*frame).request, Lines::flat((*frame).buffer)) };
+        let unread = (outcome.kind() == Kind::Refused).then_some(lines);
+        self.bury::<F>(&request, unread, KernelError::from_parts(outcome.code, outcome.detail))
+    }
+
     /// Sends a reply to where the request came from. False: the ring to that worker is full.
     #[inline(always)]
     pub(super) fn reply<F: Fabric>(&mut self, request: &Packed, outcome: &Outcome, rest: *const u64) -> bool {
@@ -435,7 +463,7 @@ impl Worker {
                     let said = if request.kind() == Kind::Ask as u8 {
                         self.reply::<F>(&request, &outcome, (*frame).buffer.cast())
                     } else {
-                        self.bury::<F>(&request, None, KernelError::from_parts(outcome.code, outcome.detail))
+                        self.bury_kept::<F>(frame, &outcome)
                     };
                     if said {
                         self.free_frame(index);

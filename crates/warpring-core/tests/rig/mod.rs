@@ -455,6 +455,7 @@ macro_rules! module_by_hand {
                 has_initialize: false,
                 has_shutdown: false,
                 handlers: &[$((stringify!($request), stringify!($reply), $tag)),+],
+                messages: &[$(::warpring_core::module::MessageTable::new::<$request>()),+],
             }),+],
             None,
         );

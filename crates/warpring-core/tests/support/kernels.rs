@@ -8,8 +8,8 @@ use std::panic::resume_unwind;
 
 use warpring_core::message::{RingMessage, lines_for};
 use warpring_core::module::{
-    Exported, Handles, KernelLayout, KindTable, Lane, Module, ModuleTable, Op, begin_handle, begin_hook, cancel_handle,
-    cancel_hook, future_bytes, handler_bytes, resume_handle, resume_hook,
+    Exported, Handles, KernelLayout, KindTable, Lane, MessageTable, Module, ModuleTable, Op, begin_handle, begin_hook,
+    cancel_handle, cancel_hook, future_bytes, handler_bytes, resume_handle, resume_hook,
 };
 use warpring_core::ring::Lines;
 use warpring_core::{
@@ -469,6 +469,7 @@ const fn kind<K>(hooks: bool) -> KindTable {
         has_initialize: hooks,
         has_shutdown: hooks,
         handlers: &[("Cmd", "u64", CMD)],
+        messages: const { &[MessageTable::new::<Cmd>()] },
     }
 }
 

@@ -265,8 +265,10 @@ impl State {
                     continue;
                 }
                 let reason = KernelError::from_parts((header.deadline & !LETTER_WHOLE) as u16, header.correlation);
+                let whole = (header.deadline & LETTER_WHOLE != 0).then_some(lines);
+                // SAFETY: as above; a letter that is whole has the message's lines.
+                unsafe { shared.dead.add(worker as u32, &header, whole, reason) }
                 ring.advance(header.lines);
-                shared.add_dead_letter(worker as u32, &header, reason);
             }
         }
     }

@@ -1,0 +1,98 @@
+//! The files of a log: who may write them, and what goes when they are full.
+
+use warpring_core::{ActorId, KernelError};
+
+use super::super::DeadLetterLog;
+use super::*;
+
+/// A folder that goes with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("warpring-log-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder for the test");
+        Self(folder)
+    }
+    fn log(&self) -> PathBuf {
+        self.0.join("letters")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn opening(run: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    append(&mut bytes, &Record::Run(Run { run, module: "test".into(), fingerprint: 7, handlers: Vec::new() }));
+    bytes
+}
+
+fn letter(run: u64, sequence: u64) -> Vec<u8> {
+    let to = ActorId { slot: 1, generation: 1, worker: 0 };
+    let reason = KernelError::Stopped;
+    let stored = Stored { id: (run, sequence), time: 0, to, from: None, tag: 0, reason, high: false, payload: Some(vec![1; 40]) };
+    let mut bytes = Vec::new();
+    append(&mut bytes, &Record::Letter(stored));
+    bytes
+}
+
+fn sequences(path: &Path) -> Vec<u64> {
+    DeadLetterLog::read(path).expect("a log").letters.iter().map(|letter| letter.sequence).collect()
+}
+
+#[test]
+fn a_full_log_loses_its_older_half_and_stays_within_its_limit() {
+    let folder = Folder::new("full");
+    let most = 4096;
+    let mut log = LogFile::create(folder.log(), most, opening(1)).expect("opened");
+    for sequence in 1..=400 {
+        log.append(&letter(1, sequence)).expect("written");
+        let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |data| data.len());
+        assert!(bytes(&folder.log()) <= most && bytes(&older(&folder.log())) <= most);
+    }
+    let kept = sequences(&folder.log());
+    // The last ones, without a gap, and at least what half of the limit holds.
+    let first = 401 - kept.len() as u64;
+    assert_eq!(kept, (first..=400).collect::<Vec<_>>());
+    let each = letter(1, 1).len() as u64;
+    assert!(kept.len() as u64 > most / each - 5, "{} letters are left", kept.len());
+}
+
+#[test]
+fn a_log_is_gone_on_with_behind_a_torn_end() {
+    let folder = Folder::new("torn");
+    let mut log = LogFile::create(folder.log(), u64::MAX, opening(1)).expect("opened");
+    log.append(&letter(1, 1)).expect("written");
+    let torn = &letter(1, 2)[..20];
+    log.append(torn).expect("written");
+    drop(log);
+    let mut log = LogFile::create(folder.log(), u64::MAX, opening(2)).expect("opened");
+    log.append(&letter(2, 1)).expect("written");
+    log.mark((1, 1)).expect("written");
+    let read = DeadLetterLog::read(folder.log()).expect("a log");
+    let letters: Vec<_> = read.letters.iter().map(|letter| (letter.id(), letter.is_resent())).collect();
+    assert_eq!(letters, [((1, 1), true), ((2, 1), false)]);
+    assert_eq!((read.damaged_bytes, read.modules), (20, vec![("test".to_owned(), 7)]));
+}
+
+#[test]
+fn one_at_a_time_writes_a_log_and_another_file_is_not_overwritten() {
+    let folder = Folder::new("one");
+    let log = LogFile::create(folder.log(), u64::MAX, opening(1)).expect("opened");
+    assert_eq!(is_written(&folder.log()), Ok(true));
+    let in_use = DeadLetterLogError::InUse { path: folder.log() };
+    assert_eq!(LogFile::create(folder.log(), u64::MAX, opening(2)).err(), Some(in_use.clone()));
+    assert_eq!(LogFile::open(&folder.log()).err(), Some(in_use));
+    drop(log);
+    assert_eq!(is_written(&folder.log()), Ok(false));
+    let other = folder.0.join("poem");
+    std::fs::write(&other, "warpring dead poets").expect("written");
+    let no_log = DeadLetterLogError::NotALog { path: other.clone() };
+    assert_eq!(LogFile::create(other.clone(), u64::MAX, opening(1)).err(), Some(no_log.clone()));
+    assert_eq!(DeadLetterLog::read(&other).err(), Some(no_log));
+    assert_eq!(std::fs::read(&other).expect("it is there"), b"warpring dead poets");
+}
