@@ -9,6 +9,7 @@ mod life;
 mod messages;
 mod priorities;
 mod state;
+mod time;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -136,4 +137,16 @@ cases! {
     "9.1" "Every message that was accepted before or during a shutdown is either handled, returned to its sender, or a dead letter, and never two of these." fate::one_fate_by_shutdown;
     "9.2" "The same holds when the runtime is dropped while senders run." fate::one_fate_by_drop;
     "9.3" "A message that wanted no reply and is not handled becomes a dead letter with target, sender and reason." fate::dead_letters_say_why;
+
+    "12.1" "A handler that sleeps goes on after its time, and not before." time::a_sleep_lasts;
+    "12.2" "A timer tells its message once, not before its time, and in the name of the actor that set it." time::a_timer_fires_once;
+    "12.3" "Timers of an actor tell one actor their messages in the order in which they are due." time::timers_fire_in_order;
+    "12.4" "`every` tells its message at whole periods from its start, and leaves out those that have passed while the worker was busy." time::a_period_is_kept;
+    "12.5" "A timer that was cancelled in time tells nothing, and `cancel` says whether it was in time." time::a_timer_is_cancelled;
+    "12.6" "A timer's message that its target does not take becomes a dead letter with target, sender and reason." time::nobody_takes_it;
+    "12.7" "A timer's message waits while the ring to its target's worker is full, and is not lost." time::a_full_ring_is_waited_for;
+    "12.8" "A timer ends with the actor that set it." time::a_timer_ends_with_its_actor;
+    "12.9" "A worker whose timers are all in use sets no other one, and says how many it has." time::no_timer_left;
+    "12.10" "A shutdown does not wait for timers, and none fires once it has begun." time::a_shutdown_waits_for_no_timer;
+    "12.11" "A grid that hibernates wakes for the first timer." time::a_sleeping_grid_wakes;
 }

@@ -28,7 +28,9 @@ pub use letters::Letters;
 #[cfg(not(target_arch = "nvptx64"))]
 pub use setup::{Named, Setup, eventually, launch, launch_on, same};
 
-use kernels::{cell::*, echo::*, gate::*, mortal::*, relay::*, subject::*, team::*};
+use warpring::Timer;
+
+use kernels::{cell::*, clock::*, echo::*, gate::*, mortal::*, relay::*, subject::*, team::*};
 
 /// The PTX of these kernels for teams of a whole block; that in `MODULE` is for teams of a warp.
 #[cfg(not(target_arch = "nvptx64"))]
@@ -52,4 +54,8 @@ warpring::export! {
     }
     Team { Bump => Bumped, Fill => Filled, Together => Sums, Vote => Votes }
     Cell { Mix => u64 }
+    Clock {
+        Wind => u32, Remind => (), Unwind => bool, UnwindThis => bool, LastTimer => Timer, Alarm => (), ReadAlarms => Alarms,
+        Doze => u64, LastWish => ()
+    }
 }

@@ -34,6 +34,11 @@ pub enum KernelError {
     },
     /// An actor asked itself: it handles one message at a time, so the answer could never come.
     AskedItself,
+    /// All timers of the worker are in use: raise `RuntimeBuilder::timers`.
+    NoTimer {
+        /// How many it has.
+        limit: u32,
+    },
 }
 
 impl KernelError {
@@ -53,6 +58,7 @@ impl KernelError {
             Self::Malformed => (6, 0),
             Self::Panicked { line } => (7, line),
             Self::AskedItself => (8, 0),
+            Self::NoTimer { limit } => (16, limit),
         }
     }
 
@@ -66,6 +72,7 @@ impl KernelError {
             5 => Self::Overloaded,
             7 => Self::Panicked { line: detail },
             8 => Self::AskedItself,
+            16 => Self::NoTimer { limit: detail },
             _ => Self::Malformed,
         }
     }
@@ -82,6 +89,9 @@ impl fmt::Display for KernelError {
             Self::Malformed => f.write_str("the message's bytes are not a value of its type"),
             Self::Panicked { line } => write!(f, "the handler panicked (line {line})"),
             Self::AskedItself => f.write_str("an actor cannot ask itself"),
+            Self::NoTimer { limit } => {
+                write!(f, "all {limit} timers of the worker are in use: raise it with `RuntimeBuilder::timers`")
+            }
         }
     }
 }

@@ -36,3 +36,4 @@ pub use handler::{GpuKernel, KernelMetadata, KernelMode, RingKernelHandler};
 pub use mailbox::Actor;
 pub use message::{Malformed, RingMessage};
 pub use resident::{Resident, State};
+pub use worker::Timer;

@@ -5,7 +5,7 @@
 //! the other is host memory that the device can address.
 //!
 //! ```text
-//! device: workers | peers | inlets | rings between workers | actors | mailbox nodes | frames | frame lines | lanes
+//! device: workers | peers | inlets | rings between workers | actors | mailbox nodes | frames | frame lines | lanes | timers | their heaps | their messages
 //! shared: leave word | open ports | parked words | reply cells | parked cells | ingress rings | port rings | letters | posts | closed | staging | grids
 //! ```
 
@@ -19,7 +19,7 @@ use crate::module::ModuleTable;
 use crate::post::Post;
 use crate::ring::{Consumer, Line, Producer, RingMemory};
 use crate::scoped::Word32;
-use crate::worker::{Hooks, LinkMemory, MAX_PORTS, Peer, Worker, WorkerMemory};
+use crate::worker::{Due, Hooks, LinkMemory, MAX_PORTS, Peer, TimerMemory, TimerSlot, Worker, WorkerMemory};
 
 /// The limits of a runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub struct Limits {
     pub waiting: u32,
     /// Handlers that may be suspended on a worker.
     pub frames: u32,
+    /// Timers of a worker.
+    pub timers: u32,
     /// Reply cells of the host.
     pub cells: u32,
     /// Ports; at most [`MAX_PORTS`].
@@ -93,6 +95,9 @@ enum Device {
     Frames,
     FrameLines,
     Lanes,
+    Timers,
+    TimerHeaps,
+    TimerLines,
     End,
 }
 
@@ -134,6 +139,9 @@ impl Plan {
             w * u64::from(l.frames) * size_of::<Frame>() as u64,
             w * u64::from(l.frames) * u64::from(l.max_lines) * LINE,
             w * u64::from(l.frames) * u64::from(l.lanes) * u64::from(l.lane_bytes),
+            w * u64::from(l.timers) * size_of::<TimerSlot>() as u64,
+            w * u64::from(l.timers) * size_of::<Due>() as u64,
+            w * u64::from(l.timers) * u64::from(l.max_lines) * LINE,
         ];
         sizes[..section as usize].iter().map(|bytes| apart(*bytes)).sum()
     }
@@ -248,6 +256,19 @@ impl Plan {
         (Self::ring(base, 2 * pair, lines), Self::ring(base, 2 * pair + 1, lines))
     }
 
+    /// The memory of a worker's timers.
+    fn timers(&self, worker: u32) -> TimerMemory {
+        let l = &self.limits;
+        let first = u64::from(worker) * u64::from(l.timers);
+        let at = |section, bytes: u64| self.device + self.in_device(section) + first * bytes;
+        TimerMemory {
+            slots: pointer(at(Device::Timers, size_of::<TimerSlot>() as u64)),
+            heap: pointer(at(Device::TimerHeaps, size_of::<Due>() as u64)),
+            lines: pointer(at(Device::TimerLines, u64::from(l.max_lines) * LINE)),
+            count: l.timers,
+        }
+    }
+
     /// Builds a worker, with its ends of all its rings.
     ///
     /// # Safety
@@ -295,6 +316,7 @@ impl Plan {
                 ),
                 frame_count: l.frames,
                 frame_lines: pointer(self.device + self.in_device(Device::FrameLines) + w * u64::from(l.frames) * lines),
+                timers: self.timers(worker),
                 lane_memory: pointer(
                     self.device
                         + self.in_device(Device::Lanes)

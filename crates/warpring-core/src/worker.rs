@@ -2,18 +2,21 @@
 //! thread (or block) which executes it, so that a worker that died can be taken over by another.
 //!
 //! `worker/mail.rs` moves messages, `worker/listen.rs` finds them in a grid, `worker/life.rs` starts and ends actors,
-//! `worker/link.rs` is what a worker of a grid has to do with the host, `worker/copy.rs` copies an actor's state.
+//! `worker/link.rs` is what a worker of a grid has to do with the host, `worker/copy.rs` copies an actor's state,
+//! `worker/timer.rs` sends messages when their time has come.
 
 mod copy;
 mod life;
 mod link;
 mod listen;
 mod mail;
+mod timer;
 
 pub use copy::{CONTROL_COPY, CopyState};
-pub use life::{Adopt, CONTROL_ADOPT, CONTROL_PROBE, CONTROL_STOP, Report};
+pub use life::{Adopt, CONTROL_ADOPT, CONTROL_DRAIN, CONTROL_PROBE, CONTROL_STOP, Report};
 pub use link::{LETTER_WHOLE, Launch, LinkMemory};
 pub(crate) use mail::{Send, Sent};
+pub use timer::{Due, Timer, TimerMemory, TimerSlot};
 
 use core::ptr;
 
@@ -38,8 +41,7 @@ pub const MAX_WORKERS: u32 = 512;
 const LOCAL_BUDGET: u32 = 32;
 /// Messages looked over for priority at once.
 const SCAN: u32 = 16;
-/// An idle worker that waits for room in a ring looks again after this time.
-#[cfg(not(target_arch = "nvptx64"))]
+/// A worker that waits for room in a ring looks again after this time.
 const LOOK_FOR_ROOM_NS: u64 = 50_000;
 /// Steps between two looks at the clock while busy; a power of two.
 const TICK_STEPS: u32 = 64;
@@ -180,12 +182,16 @@ pub struct Worker {
     pub(crate) cell_parked: *const Word32,
 
     pub(crate) now: u64,
+    /// When the first suspended handler waits no longer.
     pub(crate) next_wake: u64,
+    /// When the first timer is due.
+    pub(crate) next_timer: u64,
     pub(crate) ask_limit: u64,
     pub(crate) hooks: Hooks,
     pub(crate) module: *const ModuleTable,
 
     pub(crate) life: life::Life,
+    pub(crate) timers: timer::Timers,
     pub(crate) counters: Counters,
     /// The frame that runs now; what a panic takes down.
     pub(crate) current: u32,
@@ -225,6 +231,8 @@ pub struct WorkerMemory {
     pub frame_count: u32,
     /// `frame_count * max_lines` lines.
     pub frame_lines: *mut Line,
+    /// The timers.
+    pub timers: TimerMemory,
     /// `frame_count * lanes * lane_bytes` bytes, aligned to 64.
     pub lane_memory: *mut u8,
     /// One per worker; the entry for this worker itself is not used.
@@ -334,10 +342,12 @@ impl Worker {
                 cell_parked: memory.cell_parked,
                 now: 0,
                 next_wake: u64::MAX,
+                next_timer: u64::MAX,
                 ask_limit: memory.ask_limit,
                 hooks: memory.hooks,
                 module: memory.module,
                 life: life::Life::default(),
+                timers: timer::Timers::new(memory.timers, module.max_lines as u32),
                 counters: Counters::default(),
                 current: NONE,
                 prepared: false,
@@ -409,7 +419,7 @@ impl Worker {
     pub(crate) fn next<F: Fabric>(&mut self) -> Step {
         self.steps = self.steps.wrapping_add(1);
         if self.steps & (TICK_STEPS - 1) == 0 {
-            self.tick();
+            self.tick::<F>();
             if F::GRID {
                 self.report();
             }
@@ -605,11 +615,14 @@ impl Worker {
         self.frames_used -= 1;
     }
 
-    /// Looks at the clock after a step, and wakes frames whose time has come.
+    /// Looks at the clock after a step, wakes frames whose time has come, and fires timers.
     #[cfg_attr(target_arch = "nvptx64", inline(never))]
-    pub(crate) fn tick(&mut self) {
+    pub(crate) fn tick<F: Fabric>(&mut self) {
         self.look();
         self.wake_due();
+        if self.now >= self.next_timer {
+            self.fire::<F>();
+        }
     }
 
     /// Looks at the clock. Asks of default limit count from the last look, so where a step took long, those that were made in it
@@ -672,17 +685,19 @@ impl Worker {
         // Leaves a producer time to finish its line, which makes a round trip between workers shorter.
         core::hint::spin_loop();
         if self.idle_rounds & (F::IDLE_ROUNDS - 1) == 0 {
-            self.tick();
+            let fires = self.next_timer;
+            self.tick::<F>();
             if F::GRID {
                 self.report();
             }
             // The device has no host to ask: it looks again.
             #[cfg(not(target_arch = "nvptx64"))]
             {
-                if !self.resumable.is_empty() {
+                // A timer may have given an actor something to do.
+                if !self.resumable.is_empty() || self.now >= fires {
                     return;
                 }
-                let mut wake = self.next_wake;
+                let mut wake = self.next_wake.min(self.next_timer);
                 if core::mem::take(&mut self.blocked) || !self.flushing.is_empty() {
                     // It waits for room in a ring, and whoever makes room wakes nobody.
                     wake = wake.min(self.now.saturating_add(LOOK_FOR_ROOM_NS));
@@ -691,11 +706,16 @@ impl Worker {
                 // Not `tick`: no step took this time.
                 self.now = self.clock();
                 self.wake_due();
+                if self.now >= self.next_timer {
+                    self.fire::<F>();
+                }
             }
             #[cfg(target_arch = "nvptx64")]
             {
                 self.blocked = false;
-                self.link.pause();
+                if self.now < fires {
+                    self.link.pause();
+                }
             }
         }
     }

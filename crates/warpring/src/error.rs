@@ -57,7 +57,7 @@ impl fmt::Display for BuildError {
             Self::BackendNotBuilt { backend, cure } => write!(f, "the {backend} backend is not part of this build: {cure}"),
             Self::Memory { bytes } => write!(
                 f,
-                "there are no {bytes} bytes for this runtime: lower `workers`, `ring_lines`, `max_actors`, `waiting_messages` or `suspended_handlers`"
+                "there are no {bytes} bytes for this runtime: lower `workers`, `ring_lines`, `max_actors`, `waiting_messages`, `suspended_handlers` or `timers`"
             ),
             Self::Thread(why) => write!(f, "a worker thread could not be started: {why}"),
             #[cfg(feature = "cuda")]

@@ -10,7 +10,7 @@ extern crate self as warpring;
 
 pub use warpring_core::{
     ActorId, Address, Counts, GpuKernel, GroupAddress, KernelError, KernelMetadata, KernelMode, Malformed, Priority, Resident,
-    Result, RingContext, RingKernelHandler, RingMessage, State, TryTellError, module,
+    Result, RingContext, RingKernelHandler, RingMessage, State, Timer, TryTellError, module,
 };
 pub use warpring_macros::{RingKernel, RingMessage, State, export};
 
@@ -64,7 +64,7 @@ pub use backend::{CudaError, CudaOptions, DeviceInfo, devices};
 pub mod prelude {
     pub use warpring_core::{
         ActorId, Address, GpuKernel, GroupAddress, KernelError, Priority, Resident, Result, RingContext, RingKernelHandler,
-        RingMessage, State, TryTellError,
+        RingMessage, State, Timer, TryTellError,
     };
     pub use warpring_macros::{RingKernel, RingMessage, State};
 

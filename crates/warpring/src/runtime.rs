@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use warpring_core::layout::round_up;
 use warpring_core::message::Kind;
 use warpring_core::module::{Exported, ModuleTable};
-use warpring_core::worker::{Adopt, CONTROL_ADOPT, CONTROL_PROBE, CONTROL_STOP, Report};
+use warpring_core::worker::{Adopt, CONTROL_ADOPT, CONTROL_DRAIN, CONTROL_PROBE, CONTROL_STOP, Report};
 use warpring_core::{ActorId, GroupAddress, KernelError, RingMessage};
 
 use crate::actor_ref::{ActorRef, Group};
@@ -35,6 +35,7 @@ pub(crate) struct Settings {
     pub(crate) ring_lines: u32,
     pub(crate) waiting_messages: u32,
     pub(crate) suspended_handlers: u32,
+    pub(crate) timers: u32,
     pub(crate) outstanding_asks: u32,
     pub(crate) ask_limit: Duration,
     pub(crate) drain_limit: Duration,
@@ -47,6 +48,7 @@ pub(crate) struct Given {
     ring_lines: bool,
     waiting_messages: bool,
     suspended_handlers: bool,
+    timers: bool,
 }
 
 #[cfg(feature = "cuda")]
@@ -61,6 +63,9 @@ impl Settings {
         }
         if !self.given.suspended_handlers {
             self.suspended_handlers = 128;
+        }
+        if !self.given.timers {
+            self.timers = 1024;
         }
     }
 }
@@ -98,6 +103,7 @@ impl RuntimeBuilder {
                 ring_lines: 4096,
                 waiting_messages: 1 << 16,
                 suspended_handlers: 1024,
+                timers: 1 << 16,
                 outstanding_asks: 4096,
                 ask_limit: Duration::from_secs(5),
                 drain_limit: Duration::from_secs(10),
@@ -171,6 +177,14 @@ impl RuntimeBuilder {
     pub fn suspended_handlers(mut self, handlers: u32) -> Self {
         self.settings.suspended_handlers = handlers;
         self.settings.given.suspended_handlers = true;
+        self
+    }
+
+    /// Timers that the actors of a worker may have set at a time. Default: 65,536, on a GPU 1,024. Memory that is not used costs nothing
+    /// on the CPU.
+    pub fn timers(mut self, timers: u32) -> Self {
+        self.settings.timers = timers;
+        self.settings.given.timers = true;
         self
     }
 
@@ -276,6 +290,7 @@ pub(crate) fn check(s: &Settings, most_workers: u32, allowed_workers: &'static s
     }
     range("waiting_messages", s.waiting_messages.into(), 1, 1 << 24, "1 to 16,777,216")?;
     range("suspended_handlers", s.suspended_handlers.into(), 1, 65_535, "1 to 65,535")?;
+    range("timers", s.timers.into(), 0, 1 << 24, "at most 16,777,216")?;
     range("outstanding_asks", s.outstanding_asks.into(), 1, 1 << 20, "1 to 1,048,576")?;
     Ok(())
 }
@@ -568,7 +583,7 @@ impl Runtime {
     /// # Errors
     /// [`LaunchError::Stopped`] once the runtime is stopping.
     pub async fn stats(&self) -> Result<Stats, LaunchError> {
-        let workers = probe(&self.shared, Duration::MAX).await.map_err(|_| LaunchError::Stopped)?;
+        let workers = probe(&self.shared, CONTROL_PROBE, Duration::MAX).await.map_err(|_| LaunchError::Stopped)?;
         self.shared.take_letters();
         let states = self.shared.states.lock().unwrap_or_else(|e| e.into_inner());
         Ok(Stats {
@@ -728,11 +743,11 @@ pub(crate) async fn yield_once() {
     .await
 }
 
-async fn probe(shared: &Arc<Shared>, limit: Duration) -> Result<Vec<Report>, Refusal> {
+async fn probe(shared: &Arc<Shared>, tag: u16, limit: Duration) -> Result<Vec<Report>, Refusal> {
     let mut pending = Vec::with_capacity(shared.seats.len());
     for worker in 0..shared.seats.len() as u32 {
         let id = ActorId { slot: u32::MAX, generation: 0, worker: worker as u16 };
-        pending.push(Reply::<(), Report>::new(control(shared, worker, CONTROL_PROBE, &(), limit).await?, id, ()));
+        pending.push(Reply::<(), Report>::new(control(shared, worker, tag, &(), limit).await?, id, ()));
     }
     let mut reports = Vec::with_capacity(pending.len());
     for answer in pending {
@@ -802,7 +817,7 @@ fn drain(shared: &Arc<Shared>, limit: Duration) -> Result<(), ShutdownError> {
     loop {
         // A worker that does not answer is in a handler that does not return.
         let patience = limit.saturating_sub(start.elapsed()).max(SHORTEST_PROBE);
-        let Ok(reports) = pollster::block_on(probe(shared, patience)) else {
+        let Ok(reports) = pollster::block_on(probe(shared, CONTROL_DRAIN, patience)) else {
             return Err(ShutdownError::NotDrained { handlers: 1, waiting: 0, limit });
         };
         let frames: u32 = reports.iter().map(|r| r.frames).sum();

@@ -123,6 +123,7 @@ pub(crate) fn plan(module: &ModuleTable, settings: &Settings, lanes: u32, lane_b
         actors: settings.max_actors.div_ceil(settings.workers),
         waiting: settings.waiting_messages,
         frames: settings.suspended_handlers,
+        timers: settings.timers,
         cells: settings.outstanding_asks + own_cells(settings),
         ports,
         max_lines: module.max_lines as u32,

@@ -16,6 +16,8 @@ use crate::team::Fabric;
 pub const CONTROL_ADOPT: u16 = 1;
 /// Control operation: say what is going on.
 pub const CONTROL_PROBE: u16 = 2;
+/// Control operation: as [`CONTROL_PROBE`], and from now on no timer fires: the runtime shuts down.
+pub const CONTROL_DRAIN: u16 = 16;
 /// Control operation: from now on no handler begins; what waits in mailboxes is refused, suspended handlers are dropped and
 /// whoever asked them gets [`KernelError::Stopped`]; then every `shutdown` runs, then the worker ends. To let actors finish
 /// their work, wait until probes report none before.
@@ -158,7 +160,7 @@ impl Worker {
         // SAFETY: `peek` acquired the lines.
         let header = unsafe { lines.header() };
         let at_once = match header.tag {
-            CONTROL_PROBE => true,
+            CONTROL_PROBE | CONTROL_DRAIN => true,
             CONTROL_STOP => self.life.phase == Phase::Adopting,
             CONTROL_COPY => self.copy.is_none(),
             _ => false,
@@ -178,7 +180,10 @@ impl Worker {
                     _ => self.answer_control(&header, Outcome::refused(KernelError::Malformed), &()),
                 }
             }
-            CONTROL_PROBE => {
+            CONTROL_PROBE | CONTROL_DRAIN => {
+                if header.tag == CONTROL_DRAIN {
+                    self.stop_timers();
+                }
                 let report =
                     Report { counters: self.counters, frames: self.frames_used, waiting: self.nodes.used + self.unread::<F>() };
                 self.answer_control(&header, Outcome::failed(KernelError::Malformed), &report);

@@ -212,7 +212,7 @@ impl Worker {
         let none = |list: &List| list.is_empty();
         let mut quiet = none(&self.resumable) && none(&self.ready) && none(&self.flushing) && self.nodes.used == 0;
         quiet &= unread == 0 && !self.life.busy() && self.copy.is_none();
-        let mut next_wake = u64::MAX;
+        let mut next_wake = self.next_timer;
         for index in 0..self.frame_count {
             let frame = self.frame(index);
             // SAFETY: the frame is this worker's.

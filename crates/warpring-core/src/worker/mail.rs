@@ -190,7 +190,7 @@ impl Worker {
 
     /// Whether the target of a message takes messages, and the message may still be handled.
     #[inline(always)]
-    fn accepts(&self, header: &Packed) -> Result<(), KernelError> {
+    pub(super) fn accepts(&self, header: &Packed) -> Result<(), KernelError> {
         if header.slot() >= self.actors_used {
             return Err(KernelError::Stopped);
         }
@@ -223,7 +223,7 @@ impl Worker {
     }
 
     /// Puts a message at the end of a mailbox.
-    fn enqueue(&mut self, header: &Packed, fill: impl FnOnce(Lines)) -> Result<(), KernelError> {
+    pub(super) fn enqueue(&mut self, header: &Packed, fill: impl FnOnce(Lines)) -> Result<(), KernelError> {
         let actor = self.actor(header.slot());
         // SAFETY: `accepts` checked the slot; only the leader is here.
         unsafe {
@@ -332,7 +332,7 @@ impl Worker {
 
     /// Wakes a worker that sleeps; on the device nobody does.
     #[inline(always)]
-    fn wake_peer<F: Fabric>(&self, worker: u32) {
+    pub(super) fn wake_peer<F: Fabric>(&self, worker: u32) {
         #[cfg(not(target_arch = "nvptx64"))]
         // SAFETY: the word and the hooks outlive the worker (contract of `init`).
         unsafe {

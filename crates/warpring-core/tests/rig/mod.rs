@@ -14,8 +14,8 @@ use warpring_core::module::ModuleTable;
 use warpring_core::ring::{Consumer, Line, Lines, Producer, RingMemory, SharedProducer, read_cell};
 use warpring_core::scoped::{System, Word32};
 use warpring_core::worker::{
-    Adopt, CONTROL_ADOPT, CONTROL_PROBE, CONTROL_STOP, Hooks, LinkMemory, MAX_PORTS, Peer, Report, Worker, WorkerMemory,
-    lane_bytes,
+    Adopt, CONTROL_ADOPT, CONTROL_PROBE, CONTROL_STOP, Due, Hooks, LinkMemory, MAX_PORTS, Peer, Report, TimerMemory, TimerSlot,
+    Worker, WorkerMemory, lane_bytes,
 };
 use warpring_core::{Actor, ActorId, Frame, KernelError, RingMessage};
 
@@ -35,6 +35,9 @@ pub struct Limits {
     /// The host's clock.
     pub now: Box<dyn Fn() -> u64 + Send + Sync>,
 }
+
+/// Timers of each worker.
+const TIMERS: u32 = 16;
 
 impl Default for Limits {
     fn default() -> Self {
@@ -166,6 +169,12 @@ impl Rig {
                 frame_count: frames,
                 frame_lines: heap.zeroed(frames as usize * module.max_lines),
                 lane_memory,
+                timers: TimerMemory {
+                    slots: heap.zeroed::<TimerSlot>(TIMERS as usize),
+                    heap: heap.zeroed::<Due>(TIMERS as usize),
+                    lines: heap.zeroed(TIMERS as usize * module.max_lines),
+                    count: TIMERS,
+                },
                 peers,
                 inlets,
                 open_ports: heap.zeroed::<Word32>(1),
