@@ -2,6 +2,7 @@
 
 mod asks;
 mod capacity;
+mod cycles;
 mod delivery;
 mod errors;
 mod fate;
@@ -103,8 +104,10 @@ cases! {
     "4.6" "While a handler awaits a reply, its worker goes on with other actors, and its own next message waits." asks::a_suspended_handler_keeps_nobody;
     "4.7" "Chains of asks across workers end, also many at once and through small rings." asks::chains_end;
     "4.8" "Workers whose actors ask each other in cycles do not block, as long as each ask goes to an actor that is free and frames are left." asks::cycles_through_free_actors_end;
-    "4.9" "A cycle of asks that comes back to an actor which waits ends by its deadline, and the actors are free again." asks::a_cycle_through_a_busy_actor_ends;
+    "4.9" "A cycle of asks that comes back to an actor which waits is found: one of its asks fails long before its limit, the error names the actors, and all of them are free again." cycles::a_cycle_is_found;
     "4.10" "A handler that yields lets the other actors of its worker run." asks::a_yield_lets_others_run;
+    "4.11" "A cycle of asks is found on one worker and across workers, of two actors and of many, and also where several form at once." cycles::many_cycles_are_found;
+    "4.12" "Asks that are many, slow, or far from their end are not taken for a cycle." cycles::no_cycle_is_made_up;
 
     "5.1" "An error that a handler returns reaches the asker as it is, and the actor goes on." errors::an_error_is_a_reply;
     "5.2" "A panic in a handler reaches the asker with file and line, also after an await." errors::a_panic_comes_back;

@@ -45,7 +45,7 @@ warpring::export! {
     }
     Relay {
         Spread => u64, Forward => u64, Through => u32, AskSelf => bool, Travel => u32, TellOn => (), Look => Seen, Provoke => u32,
-        Greet => u64
+        Greet => u64, Walk => u32, Serve => (), Passed => (), ReadRally => [u32; 2]
     }
     Mortal { Add => u64, Nap => u64, ReadLife => Life }
     Echo {

@@ -303,7 +303,7 @@ impl<'a> RingContext<'a> {
     ///
     /// # Errors
     /// What the other handler returned, or [`KernelError::Deadline`], `Stopped`, `MailboxFull`, `Overloaded`, `Panicked`,
-    /// `AskedItself`.
+    /// `AskedItself`, `AskCycle`.
     #[inline(always)]
     #[track_caller]
     pub fn ask<'c, K: Handles<M>, M: RingMessage>(&'c mut self, to: Address<K>, message: M) -> Ask<'c, 'a, K, M> {

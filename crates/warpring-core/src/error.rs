@@ -34,6 +34,12 @@ pub enum KernelError {
     },
     /// An actor asked itself: it handles one message at a time, so the answer could never come.
     AskedItself,
+    /// The asks of some actors form a cycle, of which this one is a part: none of them could ever be answered. `Runtime::ask_cycles`
+    /// lists the actors.
+    AskCycle {
+        /// Number of the report.
+        report: u32,
+    },
     /// All timers of the worker are in use: raise `RuntimeBuilder::timers`.
     NoTimer {
         /// How many it has.
@@ -59,6 +65,7 @@ impl KernelError {
             Self::Panicked { line } => (7, line),
             Self::AskedItself => (8, 0),
             Self::NoTimer { limit } => (16, limit),
+            Self::AskCycle { report } => (17, report),
         }
     }
 
@@ -72,6 +79,7 @@ impl KernelError {
             5 => Self::Overloaded,
             7 => Self::Panicked { line: detail },
             8 => Self::AskedItself,
+            17 => Self::AskCycle { report: detail },
             16 => Self::NoTimer { limit: detail },
             _ => Self::Malformed,
         }
@@ -89,6 +97,9 @@ impl fmt::Display for KernelError {
             Self::Malformed => f.write_str("the message's bytes are not a value of its type"),
             Self::Panicked { line } => write!(f, "the handler panicked (line {line})"),
             Self::AskedItself => f.write_str("an actor cannot ask itself"),
+            Self::AskCycle { report } => {
+                write!(f, "actors ask each other in a circle, and none can answer (report {report}, see `Runtime::ask_cycles`)")
+            }
             Self::NoTimer { limit } => {
                 write!(f, "all {limit} timers of the worker are in use: raise it with `RuntimeBuilder::timers`")
             }

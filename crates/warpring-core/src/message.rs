@@ -223,6 +223,8 @@ pub enum Kind {
     Refused = 5,
     /// The host speaks to the worker itself.
     Control = 6,
+    /// Workers look for cycles of asks; among letters: one was found.
+    Probe = 7,
 }
 
 /// Low bits of `Header::kind`.

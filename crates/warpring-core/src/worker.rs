@@ -3,9 +3,11 @@
 //!
 //! `worker/mail.rs` moves messages, `worker/listen.rs` finds them in a grid, `worker/life.rs` starts and ends actors,
 //! `worker/link.rs` is what a worker of a grid has to do with the host, `worker/copy.rs` copies an actor's state,
+//! `worker/cycle.rs` finds asks that can never be answered,
 //! `worker/timer.rs` sends messages when their time has come.
 
 mod copy;
+mod cycle;
 mod life;
 mod link;
 mod listen;
@@ -13,6 +15,7 @@ mod mail;
 mod timer;
 
 pub use copy::{CONTROL_COPY, CopyState};
+pub use cycle::{CYCLE_NAMES, cycle_names, read_cycle};
 pub use life::{Adopt, CONTROL_ADOPT, CONTROL_DRAIN, CONTROL_PROBE, CONTROL_STOP, Report};
 pub use link::{LETTER_WHOLE, Launch, LinkMemory};
 pub(crate) use mail::{Send, Sent};
@@ -20,6 +23,7 @@ pub use timer::{Due, Timer, TimerMemory, TimerSlot};
 
 use core::ptr;
 
+use crate::address::ActorId;
 use crate::context::RingContext;
 use crate::error::KernelError;
 use crate::frame::{Frame, NONE, OP_HANDLE, OP_INITIALIZE, OP_SHUTDOWN, Outcome, Waiting};
@@ -101,13 +105,15 @@ pub struct Hooks {
     /// A message that wanted no reply was not handled to its end. `header.lines` is 0 if a handler had taken it: then its payload
     /// is gone, and the lines hold nothing.
     pub dead_letter: unsafe fn(*const (), worker: u32, header: &Header, message: Lines, reason: KernelError),
+    /// Asks form a cycle: the number of the report, how many actors, and the first of them (see [`cycle_names`]).
+    pub ask_cycle: unsafe fn(*const (), report: u32, length: u32, names: &[u64; CYCLE_NAMES]),
 }
 
 /// On the device there is no host beside it, but a worker is as large there as here.
 #[cfg(target_arch = "nvptx64")]
 #[derive(Clone, Copy, Default)]
 pub struct Hooks {
-    _unused: [usize; 6],
+    _unused: [usize; 7],
 }
 
 /// A pool or list of frames, by index.
@@ -186,12 +192,15 @@ pub struct Worker {
     pub(crate) next_wake: u64,
     /// When the first timer is due.
     pub(crate) next_timer: u64,
+    /// When the worker looks for cycles of asks.
+    pub(crate) next_probe: u64,
     pub(crate) ask_limit: u64,
     pub(crate) hooks: Hooks,
     pub(crate) module: *const ModuleTable,
 
     pub(crate) life: life::Life,
     pub(crate) timers: timer::Timers,
+    pub(crate) cycles: cycle::Cycles,
     pub(crate) counters: Counters,
     /// The frame that runs now; what a panic takes down.
     pub(crate) current: u32,
@@ -292,6 +301,10 @@ impl Worker {
                     actor: NONE,
                     request: Packed::default(),
                     asks: 0,
+                    suspected: 0,
+                    asked: ActorId::default(),
+                    probe_at: 0,
+                    probes: 0,
                     wake_at: u64::MAX,
                     next: if index + 1 < memory.frame_count { index + 1 } else { NONE },
                     peer: 0,
@@ -343,11 +356,13 @@ impl Worker {
                 now: 0,
                 next_wake: u64::MAX,
                 next_timer: u64::MAX,
+                next_probe: u64::MAX,
                 ask_limit: memory.ask_limit,
                 hooks: memory.hooks,
                 module: memory.module,
                 life: life::Life::default(),
                 timers: timer::Timers::new(memory.timers, module.max_lines as u32),
+                cycles: cycle::Cycles::default(),
                 counters: Counters::default(),
                 current: NONE,
                 prepared: false,
@@ -615,13 +630,22 @@ impl Worker {
         self.frames_used -= 1;
     }
 
-    /// Looks at the clock after a step, wakes frames whose time has come, and fires timers.
+    /// Looks at the clock after a step, wakes frames whose time has come, fires timers, and looks for cycles of asks.
     #[cfg_attr(target_arch = "nvptx64", inline(never))]
     pub(crate) fn tick<F: Fabric>(&mut self) {
         self.look();
         self.wake_due();
+        self.keep_time::<F>();
+    }
+
+    /// Does what is due beside the frames.
+    #[inline(always)]
+    fn keep_time<F: Fabric>(&mut self) {
         if self.now >= self.next_timer {
             self.fire::<F>();
+        }
+        if self.now >= self.next_probe {
+            self.look_for_cycles::<F>();
         }
     }
 
@@ -685,6 +709,7 @@ impl Worker {
         // Leaves a producer time to finish its line, which makes a round trip between workers shorter.
         core::hint::spin_loop();
         if self.idle_rounds & (F::IDLE_ROUNDS - 1) == 0 {
+            #[cfg(not(target_arch = "nvptx64"))]
             let fires = self.next_timer;
             self.tick::<F>();
             if F::GRID {
@@ -697,7 +722,7 @@ impl Worker {
                 if !self.resumable.is_empty() || self.now >= fires {
                     return;
                 }
-                let mut wake = self.next_wake.min(self.next_timer);
+                let mut wake = self.next_wake.min(self.next_timer).min(self.next_probe);
                 if core::mem::take(&mut self.blocked) || !self.flushing.is_empty() {
                     // It waits for room in a ring, and whoever makes room wakes nobody.
                     wake = wake.min(self.now.saturating_add(LOOK_FOR_ROOM_NS));
@@ -706,16 +731,12 @@ impl Worker {
                 // Not `tick`: no step took this time.
                 self.now = self.clock();
                 self.wake_due();
-                if self.now >= self.next_timer {
-                    self.fire::<F>();
-                }
+                self.keep_time::<F>();
             }
             #[cfg(target_arch = "nvptx64")]
             {
                 self.blocked = false;
-                if self.now < fires {
-                    self.link.pause();
-                }
+                self.link.pause();
             }
         }
     }

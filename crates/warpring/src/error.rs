@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use warpring_core::{ActorId, KernelError};
 
+use crate::ask_cycle::AskCycle;
 #[cfg(feature = "cuda")]
 use crate::backend::CudaError;
 
@@ -249,6 +250,8 @@ pub enum AskError<M> {
         /// What the driver said.
         message: String,
     },
+    /// The handler waited for actors that ask each other in a circle.
+    Cycle(AskCycle),
     /// The runtime ended while the handler was suspended; its work may be half done.
     Interrupted {
         /// The actor.
@@ -266,6 +269,7 @@ impl<M> fmt::Display for AskError<M> {
                 write!(f, "actor {actor} did not reply within {waited:?}; the message may or may not be handled")
             }
             Self::BackendLost { message } => write!(f, "the device has failed: {message}"),
+            Self::Cycle(cycle) => write!(f, "{cycle}"),
             Self::Interrupted { actor } => write!(f, "the runtime ended while actor {actor} was handling the message"),
         }
     }

@@ -17,6 +17,8 @@ pub use warpring_macros::{RingKernel, RingMessage, State, export};
 #[cfg(not(target_arch = "nvptx64"))]
 mod actor_ref;
 #[cfg(not(target_arch = "nvptx64"))]
+mod ask_cycle;
+#[cfg(not(target_arch = "nvptx64"))]
 mod backend;
 #[cfg(not(target_arch = "nvptx64"))]
 mod barrier;
@@ -44,6 +46,7 @@ mod state;
 #[cfg(not(target_arch = "nvptx64"))]
 pub use {
     actor_ref::{ActorRef, Ask, Asking, Group, Tell, Telling},
+    ask_cycle::AskCycle,
     backend::{Backend, IdlePolicy},
     dead_letter::DeadLetter,
     error::{AskError, BuildError, LaunchError, PortError, Refusal, ShutdownError, TellError},

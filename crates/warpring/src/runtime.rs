@@ -13,6 +13,7 @@ use warpring_core::worker::{Adopt, CONTROL_ADOPT, CONTROL_DRAIN, CONTROL_PROBE, 
 use warpring_core::{ActorId, GroupAddress, KernelError, RingMessage};
 
 use crate::actor_ref::{ActorRef, Group};
+use crate::ask_cycle::AskCycle;
 use crate::backend::{Backend, Engine, IdlePolicy, cpu};
 #[cfg(feature = "cuda")]
 use crate::backend::{CudaError, CudaOptions, cuda};
@@ -621,6 +622,12 @@ impl Runtime {
     pub fn dead_letters(&self) -> Vec<DeadLetter> {
         self.shared.take_letters();
         self.shared.dead.list()
+    }
+
+    /// The last 1,024 cycles of asks that were found and broken, oldest first.
+    pub fn ask_cycles(&self) -> Vec<AskCycle> {
+        self.shared.take_letters();
+        self.shared.cycles.list()
     }
 
     /// Takes no more messages from the host, waits until all that was accepted is handled (at most `drain_limit`), runs

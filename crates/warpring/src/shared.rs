@@ -11,9 +11,10 @@ use warpring_core::plan::{Limits, Plan};
 use warpring_core::ring::{Lines, Producer, SharedProducer};
 use warpring_core::scoped::System;
 use warpring_core::team::Cpu;
-use warpring_core::worker::{Hooks, MAX_PORTS, Worker, lane_bytes};
+use warpring_core::worker::{CYCLE_NAMES, Hooks, MAX_PORTS, Worker, lane_bytes};
 use warpring_core::{ActorId, KernelError, Priority};
 
+use crate::ask_cycle::AskCycles;
 use crate::backend::Engine;
 use crate::barrier;
 use crate::cells::{Cells, Held};
@@ -77,6 +78,7 @@ pub(crate) struct Shared {
     pub(crate) seats: Box<[Seat]>,
     pub(crate) cells: Cells,
     pub(crate) dead: DeadLetters,
+    pub(crate) cycles: AskCycles,
     pub(crate) panics: Mutex<HashMap<ActorId, PanicSite>>,
     pub(crate) lost: Mutex<Option<String>>,
     pub(crate) closing: AtomicBool,
@@ -204,6 +206,7 @@ impl Shared {
             seats,
             cells,
             dead,
+            cycles: AskCycles::default(),
             panics: Mutex::default(),
             lost: Mutex::default(),
             closing: AtomicBool::new(false),
@@ -463,4 +466,11 @@ pub(crate) unsafe fn hook_wake_cell(data: *const (), cell: u32) {
 pub(crate) unsafe fn hook_dead_letter(data: *const (), worker: u32, header: &Header, _message: Lines, reason: KernelError) {
     // SAFETY: contract.
     unsafe { &*data.cast::<Shared>() }.add_dead_letter(worker, header, reason);
+}
+
+/// # Safety
+/// `data` is a live `Shared`.
+pub(crate) unsafe fn hook_ask_cycle(data: *const (), report: u32, length: u32, names: &[u64; CYCLE_NAMES]) {
+    // SAFETY: contract.
+    unsafe { &*data.cast::<Shared>() }.cycles.add(report, length, names);
 }

@@ -152,13 +152,17 @@ impl Life {
 }
 
 impl Worker {
-    /// A control message at the head of `ring`. `None`: it has to wait, because another one is being carried out. A probe never
+    /// A control message, or a probe of another worker's, at the head of `ring`. `None`: it has to wait, because another one is being carried out. A probe never
     /// waits, and a stop does not wait for an `initialize` that may not end.
     #[cold]
     #[inline(never)]
     pub(super) fn control<F: Fabric>(&mut self, ring: &mut Consumer, lines: Lines) -> Option<Step> {
         // SAFETY: `peek` acquired the lines.
         let header = unsafe { lines.header() };
+        if header.kind() == Kind::Probe as u8 {
+            self.probed::<F>(ring, &header.pack(), lines);
+            return Some(Step::Again);
+        }
         let at_once = match header.tag {
             CONTROL_PROBE | CONTROL_DRAIN => true,
             CONTROL_STOP => self.life.phase == Phase::Adopting,
@@ -598,7 +602,9 @@ impl Worker {
                 let ring = &raw mut (*self.peers.add(peer as usize)).requests_in;
                 while let Some(lines) = (*ring).peek::<F::Mesh>() {
                     let header = lines.packed();
-                    self.refuse_at_last::<F>(&header, lines, &mut patience);
+                    if header.kind() != Kind::Probe as u8 {
+                        self.refuse_at_last::<F>(&header, lines, &mut patience);
+                    }
                     (*ring).advance(header.lines());
                 }
             }

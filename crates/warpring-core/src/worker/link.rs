@@ -5,7 +5,7 @@ use core::ptr;
 use super::{List, Step, Worker};
 use crate::error::KernelError;
 use crate::frame::{NONE, Waiting};
-use crate::message::{Header, Packed, Parcel, RingMessage, encode, lines_for};
+use crate::message::{Header, Kind, Packed, Parcel, RingMessage, encode, lines_for};
 use crate::post::{Exit, Left, Post};
 use crate::ring::{Lines, Producer, RingMemory, publish_cell};
 use crate::scoped::{Scope, Word32};
@@ -232,6 +232,15 @@ impl Worker {
             (*post).clock.set(self.now);
             encode(&exit, |parcel| publish_cell::<F::Host>((&raw const (*post).exit).cast(), launch, &header, parcel));
         }
+    }
+
+    /// Posts that asks form a cycle; false without room.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn post_cycle<F: Fabric>(&mut self, report: u32, length: u32, names: &[u64; super::CYCLE_NAMES]) -> bool {
+        let header = Header { kind: Kind::Probe as u8, lines: 2, correlation: report, sender: length, ..Header::default() };
+        let Some(ring) = &mut self.link.letters else { return true };
+        ring.push::<F::Host>(&header, Parcel { first: Default::default(), rest: names })
     }
 
     /// Posts a dead letter: the message's own header, in which the reason stands instead of the correlation and the deadline.

@@ -144,7 +144,7 @@ impl Worker {
         let lines = if seen { ring.peek_seen::<S>() } else { ring.peek::<S>()? };
         // SAFETY: the lines are acquired.
         let header = unsafe { lines.packed() };
-        if header.kind() == Kind::Control as u8 {
+        if is_special(&header) {
             return self.control::<F>(ring, lines);
         }
         if let Some(batch) = ring.urgent_batch::<S>(SCAN) {
@@ -153,7 +153,7 @@ impl Worker {
                 let Some(lines) = ring.peek::<S>() else { break };
                 // SAFETY: as above.
                 let header = unsafe { lines.packed() };
-                if header.kind() == Kind::Control as u8 || !self.deliver::<F>(lines) {
+                if is_special(&header) || !self.deliver::<F>(lines) {
                     // The rest has to be looked at again, or its priority would be lost.
                     ring.rescan();
                     break;
@@ -237,6 +237,8 @@ impl Worker {
             (*actor).waiting += 1;
             if (*actor).frame == NONE {
                 self.push_ready(header.slot());
+            } else if header.kind() == Kind::Ask as u8 && header.origin() != FROM_HOST {
+                self.suspect();
             }
         }
         Ok(())
@@ -400,6 +402,7 @@ impl Worker {
                 (*frame).answered = false;
                 (*frame).timed_out = false;
                 (*frame).wake_at = what.wake_at;
+                (*frame).asked = to;
             }
         }
         Sent::Yes
@@ -448,6 +451,13 @@ impl Worker {
             }
         }
     }
+}
+
+/// A message to the worker itself: [`Kind::Control`] or [`Kind::Probe`].
+#[inline(always)]
+fn is_special(header: &Packed) -> bool {
+    const { assert!(Kind::Control as u8 + 1 == Kind::Probe as u8) };
+    header.kind().wrapping_sub(Kind::Control as u8) < 2
 }
 
 /// What a handler sends, besides the payload.

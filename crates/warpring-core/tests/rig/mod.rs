@@ -14,8 +14,8 @@ use warpring_core::module::ModuleTable;
 use warpring_core::ring::{Consumer, Line, Lines, Producer, RingMemory, SharedProducer, read_cell};
 use warpring_core::scoped::{System, Word32};
 use warpring_core::worker::{
-    Adopt, CONTROL_ADOPT, CONTROL_PROBE, CONTROL_STOP, Due, Hooks, LinkMemory, MAX_PORTS, Peer, Report, TimerMemory, TimerSlot,
-    Worker, WorkerMemory, lane_bytes,
+    Adopt, CONTROL_ADOPT, CONTROL_PROBE, CONTROL_STOP, CYCLE_NAMES, Due, Hooks, LinkMemory, MAX_PORTS, Peer, Report, TimerMemory,
+    TimerSlot, Worker, WorkerMemory, cycle_names, lane_bytes,
 };
 use warpring_core::{Actor, ActorId, Frame, KernelError, RingMessage};
 
@@ -60,6 +60,7 @@ impl Default for Limits {
 struct Host {
     now: Box<dyn Fn() -> u64 + Send + Sync>,
     dead_letters: Mutex<Vec<(Header, KernelError)>>,
+    ask_cycles: Mutex<Vec<Vec<ActorId>>>,
 }
 
 /// Zeroed memory, freed with the rig.
@@ -118,7 +119,7 @@ impl Rig {
         let Limits { workers, lanes, actors, nodes, frames, ring_lines, cells, ask_limit_ns, now } = limits;
         assert!(module.max_lines >= lines_for(Report::SIZE), "a cell has to hold a report");
         let mut heap = Heap::default();
-        let host = Box::new(Host { now, dead_letters: Mutex::new(Vec::new()) });
+        let host = Box::new(Host { now, dead_letters: Mutex::new(Vec::new()), ask_cycles: Mutex::new(Vec::new()) });
         let hooks = Hooks {
             data: (&raw const *host).cast(),
             now: hook_now,
@@ -126,6 +127,7 @@ impl Rig {
             wake_worker: hook_wake,
             wake_cell: hook_wake,
             dead_letter: hook_dead_letter,
+            ask_cycle: hook_ask_cycle,
         };
         let ring = |heap: &mut Heap| RingMemory {
             lines: heap.zeroed(ring_lines as usize),
@@ -275,6 +277,10 @@ impl Rig {
     }
 
     /// Messages that wanted no reply and were not handled.
+    pub fn ask_cycles(&self) -> Vec<Vec<ActorId>> {
+        self.host.ask_cycles.lock().expect("no hook panics").clone()
+    }
+
     pub fn dead_letters(&self) -> Vec<(Header, KernelError)> {
         self.host.dead_letters.lock().expect("no hook panics").clone()
     }
@@ -332,6 +338,12 @@ unsafe fn hook_idle(_: *const (), _: u32, _: u32, _: u64) {
     std::thread::yield_now();
 }
 unsafe fn hook_wake(_: *const (), _: u32) {}
+unsafe fn hook_ask_cycle(data: *const (), _: u32, length: u32, names: &[u64; CYCLE_NAMES]) {
+    // SAFETY: the rig is alive while workers run.
+    let host = unsafe { &*data.cast::<Host>() };
+    host.ask_cycles.lock().expect("no hook panics").push(cycle_names(length, names).collect());
+}
+
 unsafe fn hook_dead_letter(data: *const (), _: u32, header: &Header, _: Lines, reason: KernelError) {
     // SAFETY: as in `hook_now`.
     let host = unsafe { &*data.cast::<Host>() };
