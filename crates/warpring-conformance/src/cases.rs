@@ -10,6 +10,7 @@ mod life;
 mod messages;
 mod priorities;
 mod state;
+mod stuck;
 mod time;
 
 use std::any::Any;
@@ -95,6 +96,8 @@ cases! {
     "3.6" "A handler that tells an actor of another worker waits while the ring between them is full." capacity::actors_wait_for_rings;
     "3.7" "A port whose window is full gives the message back at once." capacity::a_full_window_refuses;
     "3.8" "A worker without a free message slot refuses, names itself, and gives the message back." capacity::no_slot_left;
+    "3.9" "A handler that keeps its worker for longer than the budget is reported once, while it runs, with its actor and its worker." stuck::a_stuck_handler_is_reported;
+    "3.10" "A handler that awaits, or ends within the budget, is not reported, however many run in a row." stuck::others_are_not_reported;
 
     "4.1" "An ask whose reply does not come within its limit ends with an error that names the actor and how long it waited." asks::a_limit_ends_an_ask;
     "4.2" "A message whose deadline has passed before the actor came to it is not handled." asks::an_expired_message_is_not_handled;

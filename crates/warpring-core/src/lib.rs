@@ -25,6 +25,7 @@ mod resident;
 pub mod ring;
 pub mod run;
 pub mod scoped;
+mod shown;
 pub mod team;
 pub mod worker;
 
@@ -36,4 +37,5 @@ pub use handler::{GpuKernel, KernelMetadata, KernelMode, RingKernelHandler};
 pub use mailbox::Actor;
 pub use message::{Malformed, RingMessage};
 pub use resident::{Resident, State};
+pub use shown::Doing;
 pub use worker::Timer;

@@ -84,6 +84,16 @@ const fn ring_bytes(lines: u32) -> u64 {
     lines as u64 * LINE + APART
 }
 
+/// Addresses of what a worker shows; of the first frame and the first actor, and how far the next ones are.
+pub(crate) struct Seen {
+    pub(crate) step: u64,
+    pub(crate) current: u64,
+    pub(crate) frame_actor: u64,
+    pub(crate) frame_bytes: u64,
+    pub(crate) generation: u64,
+    pub(crate) actor_bytes: u64,
+}
+
 #[derive(Clone, Copy)]
 enum Device {
     Workers,
@@ -266,6 +276,24 @@ impl Plan {
             heap: pointer(at(Device::TimerHeaps, size_of::<Due>() as u64)),
             lines: pointer(at(Device::TimerLines, u64::from(l.max_lines) * LINE)),
             count: l.timers,
+        }
+    }
+
+    /// Where a worker shows what it does.
+    pub(crate) fn seen(&self, worker: u32) -> Seen {
+        let l = &self.limits;
+        let w = u64::from(worker);
+        let (frame_bytes, actor_bytes) = (size_of::<Frame>() as u64, size_of::<Actor>() as u64);
+        let at = self.worker(worker).expose_provenance() as u64;
+        let frames = self.device + self.in_device(Device::Frames) + w * u64::from(l.frames) * frame_bytes;
+        let actors = self.device + self.in_device(Device::Actors) + w * u64::from(l.actors) * actor_bytes;
+        Seen {
+            step: at + core::mem::offset_of!(Worker, steps) as u64,
+            current: at + core::mem::offset_of!(Worker, current) as u64,
+            frame_actor: frames + core::mem::offset_of!(Frame, actor) as u64,
+            frame_bytes,
+            generation: actors + core::mem::offset_of!(Actor, generation) as u64,
+            actor_bytes,
         }
     }
 

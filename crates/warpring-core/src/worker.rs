@@ -35,6 +35,7 @@ use crate::message::{Kind, Packed, deadline_passed};
 use crate::module::{Lane, ModuleTable, Op};
 use crate::ring::{Consumer, Line, Lines, Producer};
 use crate::scoped::Word32;
+use crate::shown::Shown;
 use crate::team::{AnyTeam, Fabric};
 
 /// Exclusive connections that host threads may open, besides the ingress ring that all share.
@@ -150,7 +151,7 @@ pub struct Worker {
     pub(crate) index: u32,
     pub(crate) workers: u32,
     pub(crate) lanes: u32,
-    pub(crate) steps: u32,
+    pub(crate) steps: Shown,
 
     /// The message of the step that begins now.
     pub(crate) request: Lines,
@@ -203,7 +204,7 @@ pub struct Worker {
     pub(crate) cycles: cycle::Cycles,
     pub(crate) counters: Counters,
     /// The frame that runs now; what a panic takes down.
-    pub(crate) current: u32,
+    pub(crate) current: Shown,
     pub(crate) prepared: bool,
     /// The step that runs now began its frame, so the lines of its message are still there.
     pub(crate) began: bool,
@@ -326,7 +327,7 @@ impl Worker {
                 index: memory.index,
                 workers: memory.workers,
                 lanes: memory.lanes,
-                steps: 0,
+                steps: Shown::new(0),
                 request: Lines::flat(memory.nodes),
                 resumable: List::EMPTY,
                 ready: List::EMPTY,
@@ -364,7 +365,7 @@ impl Worker {
                 timers: timer::Timers::new(memory.timers, module.max_lines as u32),
                 cycles: cycle::Cycles::default(),
                 counters: Counters::default(),
-                current: NONE,
+                current: Shown::new(NONE),
                 prepared: false,
                 began: false,
                 copy: None,
@@ -432,8 +433,9 @@ impl Worker {
     /// What to do next.
     #[inline(always)]
     pub(crate) fn next<F: Fabric>(&mut self) -> Step {
-        self.steps = self.steps.wrapping_add(1);
-        if self.steps & (TICK_STEPS - 1) == 0 {
+        let steps = self.steps.get().wrapping_add(1);
+        self.steps.set(steps);
+        if steps & (TICK_STEPS - 1) == 0 {
             self.tick::<F>();
             if F::GRID {
                 self.report();
@@ -513,7 +515,7 @@ impl Worker {
 
     #[inline(always)]
     fn resume(&mut self, frame: u32) -> Step {
-        self.current = frame;
+        self.current.set(frame);
         self.began = false;
         Step::Resume(frame)
     }
@@ -539,7 +541,7 @@ impl Worker {
             (*frame).in_use = true;
             (*actor).frame = index;
         }
-        self.current = index;
+        self.current.set(index);
         self.began = true;
         self.request = request;
         Step::Begin(index)
@@ -549,7 +551,7 @@ impl Worker {
     #[cfg_attr(target_arch = "nvptx64", inline(never))]
     #[cfg_attr(not(target_arch = "nvptx64"), inline(always))]
     pub(crate) fn settle<F: Fabric>(&mut self, frame: *mut Frame, ended: Option<Outcome>) {
-        self.current = NONE;
+        self.current.set(NONE);
         self.idle_rounds = 0;
         match ended {
             Some(outcome) => self.complete::<F>(frame, outcome, false),

@@ -42,6 +42,8 @@ mod runtime;
 mod shared;
 #[cfg(not(target_arch = "nvptx64"))]
 mod state;
+#[cfg(not(target_arch = "nvptx64"))]
+mod stuck;
 
 #[cfg(not(target_arch = "nvptx64"))]
 pub use {
@@ -55,6 +57,7 @@ pub use {
     reply::Reply,
     runtime::{LaunchOptions, Launches, Runtime, RuntimeBuilder, Stats},
     state::StateError,
+    stuck::StuckHandler,
     warpring_core::worker::{Counters, Report},
 };
 

@@ -23,6 +23,7 @@ use crate::memory::Block;
 use crate::port::Port;
 use crate::reply::{Pending, Reply};
 use crate::shared::Shared;
+use crate::stuck::{StuckHandler, StuckHook};
 
 /// The limits and choices of a runtime; see [`RuntimeBuilder`].
 #[derive(Clone, Debug)]
@@ -40,6 +41,7 @@ pub(crate) struct Settings {
     pub(crate) outstanding_asks: u32,
     pub(crate) ask_limit: Duration,
     pub(crate) drain_limit: Duration,
+    pub(crate) handler_budget: Duration,
     pub(crate) given: Given,
 }
 
@@ -79,6 +81,7 @@ pub struct RuntimeBuilder {
     workers: Option<u32>,
     settings: Settings,
     dead_letters: Option<DeadLetterHook>,
+    stuck_handlers: Option<StuckHook>,
     #[cfg(feature = "cuda")]
     ptx: Option<std::borrow::Cow<'static, str>>,
 }
@@ -108,11 +111,13 @@ impl RuntimeBuilder {
                 outstanding_asks: 4096,
                 ask_limit: Duration::from_secs(5),
                 drain_limit: Duration::from_secs(10),
+                handler_budget: Duration::from_secs(1),
                 given: Given::default(),
             },
             #[cfg(feature = "cuda")]
             ptx: None,
             dead_letters: None,
+            stuck_handlers: None,
         }
     }
 
@@ -214,6 +219,20 @@ impl RuntimeBuilder {
         self
     }
 
+    /// How long a handler may keep its worker without awaiting anything before it is reported as stuck: once, within another half of this
+    /// time. Default: 1 s; zero: nobody looks. Without effect in the simulator, where time stands still while a handler runs.
+    pub fn handler_budget(mut self, budget: Duration) -> Self {
+        self.settings.handler_budget = budget;
+        self
+    }
+
+    /// Called for each handler that is over its [budget](Self::handler_budget), on a thread of the runtime: do not wait for actors in it.
+    /// A panic in it is printed and changes nothing.
+    pub fn on_stuck_handler(mut self, hook: impl Fn(&StuckHandler) + Send + Sync + 'static) -> Self {
+        self.stuck_handlers = Some(Box::new(hook));
+        self
+    }
+
     /// Allocates everything and starts the workers.
     ///
     /// # Errors
@@ -236,7 +255,7 @@ impl RuntimeBuilder {
                     Ok(gpu) => {
                         let dead = DeadLetters::new(self.dead_letters.take());
                         let (shared, thread) = cuda::start(gpu, module, self.settings, self.workers, dead, &options)?;
-                        return Ok(Runtime::new(shared, vec![thread]));
+                        return Ok(Runtime::new(shared, vec![thread], self.stuck_handlers));
                     }
                     Err(error) if auto && error.is_absence() => why_not_gpu = Some(error),
                     Err(error) => return Err(error.into()),
@@ -254,14 +273,15 @@ impl RuntimeBuilder {
                     let given = options.lanes.into();
                     return Err(BuildError::Setting { name: "lanes", given, allowed: "1, 2, 4, 8, 16 or 32" });
                 }
-                Ok(Runtime::new(crate::backend::sim::start(module, self.settings, dead, options)?, Vec::new()))
+                Ok(Runtime::new(crate::backend::sim::start(module, self.settings, dead, options)?, Vec::new(), None))
             }
             _ => {
                 let shared = Shared::on_heap(module, self.settings, dead, 1, 0, cpu::hooks)?;
                 let _ = shared.engine.set(Engine::Cpu);
+                crate::stuck::start(&shared)?;
                 let threads = cpu::start(&shared)?;
                 #[cfg_attr(not(feature = "cuda"), allow(unused_mut))]
-                let mut runtime = Runtime::new(shared, threads);
+                let mut runtime = Runtime::new(shared, threads, self.stuck_handlers);
                 #[cfg(feature = "cuda")]
                 {
                     runtime.why_not_gpu = why_not_gpu;
@@ -388,7 +408,11 @@ impl Runtime {
         RuntimeBuilder::new()
     }
 
-    fn new(shared: Arc<Shared>, threads: Vec<JoinHandle<()>>) -> Self {
+    fn new(shared: Arc<Shared>, threads: Vec<JoinHandle<()>>, stuck: Option<StuckHook>) -> Self {
+        if let Some(hook) = stuck {
+            // No actor is there yet that could be stuck.
+            let _ = shared.stuck.hook.set(hook);
+        }
         Self {
             shared,
             threads: Mutex::new(threads),
@@ -624,6 +648,11 @@ impl Runtime {
         self.shared.dead.list()
     }
 
+    /// The last 1,024 handlers that were over their [budget](RuntimeBuilder::handler_budget), oldest first.
+    pub fn stuck_handlers(&self) -> Vec<StuckHandler> {
+        self.shared.stuck.list()
+    }
+
     /// The last 1,024 cycles of asks that were found and broken, oldest first.
     pub fn ask_cycles(&self) -> Vec<AskCycle> {
         self.shared.take_letters();
@@ -800,6 +829,7 @@ fn end(shared: &Arc<Shared>, threads: Vec<JoinHandle<()>>, limit: Duration) -> R
     // No worker runs any more: answer what they left. Replies to other workers go nowhere, and nobody waits for them.
     let rest = shared.refuse_rest();
     shared.deadlines.stop();
+    shared.stuck.stop();
     for cell in 0..shared.cells.total() {
         shared.cells.waker(cell).wake();
     }

@@ -23,6 +23,7 @@ use crate::deadlines::Deadlines;
 use crate::error::{BuildError, Refusal, ShutdownError};
 use crate::memory::Block;
 use crate::runtime::Settings;
+use crate::stuck::Stuck;
 
 /// A worker, as the host sees it.
 pub(crate) struct Seat {
@@ -79,6 +80,7 @@ pub(crate) struct Shared {
     pub(crate) cells: Cells,
     pub(crate) dead: DeadLetters,
     pub(crate) cycles: AskCycles,
+    pub(crate) stuck: Stuck,
     pub(crate) panics: Mutex<HashMap<ActorId, PanicSite>>,
     pub(crate) lost: Mutex<Option<String>>,
     pub(crate) closing: AtomicBool,
@@ -207,6 +209,7 @@ impl Shared {
             cells,
             dead,
             cycles: AskCycles::default(),
+            stuck: Stuck::default(),
             panics: Mutex::default(),
             lost: Mutex::default(),
             closing: AtomicBool::new(false),

@@ -403,7 +403,7 @@ impl Worker {
             let frame = self.frame(index);
             // SAFETY: the frame is this worker's.
             if unsafe { (*frame).in_use && (*frame).waiting != Waiting::Flush } {
-                self.current = index;
+                self.current.set(index);
                 return Step::Cancel(index);
             }
         }
@@ -479,12 +479,13 @@ impl Worker {
 
     /// The actor whose handler or hook runs now.
     pub fn running(&self) -> Option<ActorId> {
-        if self.current == NONE {
+        let current = self.current.get();
+        if current == NONE {
             return None;
         }
         // SAFETY: a running frame and its actor are this worker's.
         unsafe {
-            let slot = (*self.frame(self.current)).actor;
+            let slot = (*self.frame(current)).actor;
             Some(ActorId { slot, generation: (*self.actor(slot)).generation, worker: self.index as u16 })
         }
     }
@@ -496,7 +497,8 @@ impl Worker {
     /// # Safety
     /// Nobody runs the worker.
     pub unsafe fn recover<F: Fabric>(&mut self, line: u32) -> Option<u32> {
-        let index = core::mem::replace(&mut self.current, NONE);
+        let index = self.current.get();
+        self.current.set(NONE);
         if index == NONE {
             return None;
         }
@@ -519,7 +521,7 @@ impl Worker {
     /// # Safety
     /// The frame is in use, its future is gone, and it is in no list.
     unsafe fn give_up<F: Fabric>(&mut self, frame: *mut Frame, error: KernelError) {
-        self.current = NONE;
+        self.current.set(NONE);
         self.idle_rounds = 0;
         self.began = false;
         self.complete::<F>(frame, Outcome::failed(error), true);

@@ -147,7 +147,7 @@ impl Worker {
         self.link.why = None;
         self.link.until = self.now.saturating_add(launch.residency_ns);
         self.link.count = self.counters.handled.saturating_add(launch.messages);
-        if self.current != NONE {
+        if self.current.get() != NONE {
             let line = self.link.fallen_line;
             // SAFETY: contract.
             unsafe { self.recover::<F>(line) };

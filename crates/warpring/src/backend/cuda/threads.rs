@@ -3,6 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -187,6 +188,12 @@ impl Gpu for Threads {
         // SAFETY: memory of `device_area` that the engine has given out for these bytes.
         unsafe { to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) }
         Ok(())
+    }
+
+    fn read_word(&self, at: u64) -> Result<u32, Fault> {
+        let at: *const AtomicU32 = std::ptr::with_exposed_provenance(at as usize);
+        // SAFETY: a word of `device_area`; a block may write it meanwhile, as a whole.
+        Ok(unsafe { (*at).load(Ordering::Relaxed) })
     }
 
     fn abandon(&self) {
