@@ -45,6 +45,12 @@ pub enum KernelError {
         /// How many it has.
         limit: u32,
     },
+    /// No room for another spawned actor on this worker: raise it with `RuntimeBuilder::spawned_actors`.
+    TooManyActors,
+    /// The handler was dropped while it was suspended: its actor was killed, or its worker stopped.
+    Interrupted,
+    /// The kernel is not of the module that the runtime runs.
+    WrongModule,
 }
 
 impl KernelError {
@@ -66,6 +72,9 @@ impl KernelError {
             Self::AskedItself => (8, 0),
             Self::NoTimer { limit } => (16, limit),
             Self::AskCycle { report } => (17, report),
+            Self::TooManyActors => (9, 0),
+            Self::WrongModule => (10, 0),
+            Self::Interrupted => (11, 0),
         }
     }
 
@@ -81,6 +90,9 @@ impl KernelError {
             8 => Self::AskedItself,
             17 => Self::AskCycle { report: detail },
             16 => Self::NoTimer { limit: detail },
+            9 => Self::TooManyActors,
+            10 => Self::WrongModule,
+            11 => Self::Interrupted,
             _ => Self::Malformed,
         }
     }
@@ -103,6 +115,9 @@ impl fmt::Display for KernelError {
             Self::NoTimer { limit } => {
                 write!(f, "all {limit} timers of the worker are in use: raise it with `RuntimeBuilder::timers`")
             }
+            Self::TooManyActors => f.write_str("no room for another spawned actor on this worker"),
+            Self::Interrupted => f.write_str("the handler was dropped while it was suspended"),
+            Self::WrongModule => f.write_str("the kernel is not of the module that the runtime runs"),
         }
     }
 }

@@ -8,17 +8,24 @@
 
 mod copy;
 mod cycle;
+mod end;
 mod life;
 mod link;
 mod listen;
 mod mail;
+mod notice;
+mod spawn;
 mod timer;
 
 pub use copy::{CONTROL_COPY, CopyState};
 pub use cycle::{CYCLE_NAMES, cycle_names, read_cycle};
-pub use life::{Adopt, CONTROL_ADOPT, CONTROL_DRAIN, CONTROL_PROBE, CONTROL_STOP, Report};
+pub use end::{CONTROL_END, CONTROL_RESTART, CONTROL_WATCH, End, How};
+pub use life::{ADOPT_SUPERVISED, Adopt, CONTROL_ADOPT, CONTROL_DRAIN, CONTROL_PROBE, CONTROL_STOP, Report};
 pub use link::{LETTER_WHOLE, Launch, LinkMemory};
 pub(crate) use mail::{Send, Sent};
+pub use notice::Notice;
+pub use spawn::SpawnMemory;
+pub(crate) use spawn::Spawning;
 pub use timer::{Due, Timer, TimerMemory, TimerSlot};
 
 use core::ptr;
@@ -26,7 +33,7 @@ use core::ptr;
 use crate::address::ActorId;
 use crate::context::RingContext;
 use crate::error::KernelError;
-use crate::frame::{Frame, NONE, OP_HANDLE, OP_INITIALIZE, OP_SHUTDOWN, Outcome, Waiting};
+use crate::frame::{Frame, NONE, OP_END, OP_HANDLE, OP_INITIALIZE, OP_SHUTDOWN, OP_START, Outcome, Waiting};
 use crate::layout;
 use crate::mailbox::{Actor, Nodes, Status};
 #[cfg(not(target_arch = "nvptx64"))]
@@ -48,6 +55,8 @@ const LOCAL_BUDGET: u32 = 32;
 const SCAN: u32 = 16;
 /// A worker that waits for room in a ring looks again after this time.
 const LOOK_FOR_ROOM_NS: u64 = 50_000;
+/// An actor that is on no worker.
+const NOBODY: ActorId = ActorId { slot: u32::MAX, generation: 0, worker: u16::MAX };
 /// Steps between two looks at the clock while busy; a power of two.
 const TICK_STEPS: u32 = 64;
 
@@ -108,13 +117,15 @@ pub struct Hooks {
     pub dead_letter: unsafe fn(*const (), worker: u32, header: &Header, message: Lines, reason: KernelError),
     /// Asks form a cycle: the number of the report, how many actors, and the first of them (see [`cycle_names`]).
     pub ask_cycle: unsafe fn(*const (), report: u32, length: u32, names: &[u64; CYCLE_NAMES]),
+    /// Something happened that the host has to know.
+    pub notice: unsafe fn(*const (), &Notice),
 }
 
 /// On the device there is no host beside it, but a worker is as large there as here.
 #[cfg(target_arch = "nvptx64")]
 #[derive(Clone, Copy, Default)]
 pub struct Hooks {
-    _unused: [usize; 7],
+    _unused: [usize; 8],
 }
 
 /// A pool or list of frames, by index.
@@ -214,6 +225,8 @@ pub struct Worker {
     pub(crate) heard: listen::Heard,
     /// The way to the host, in a grid.
     pub(crate) link: link::Link,
+    /// Actors that handlers have spawned.
+    pub(crate) spawned: spawn::Spawned,
 }
 
 /// The memory and the limits of a worker; the backend allocates it all before the worker starts.
@@ -263,6 +276,8 @@ pub struct WorkerMemory {
     pub module: *const ModuleTable,
     /// The way to the host, in a grid; else [`LinkMemory::NONE`].
     pub link: LinkMemory,
+    /// For actors that handlers spawn.
+    pub spawn: SpawnMemory,
 }
 
 /// Bytes of one lane of a frame: context and future.
@@ -276,6 +291,9 @@ impl List {
     #[inline(always)]
     pub(crate) fn is_empty(&self) -> bool {
         self.head == NONE
+    }
+    pub(crate) fn first(&self) -> u32 {
+        self.head
     }
 }
 
@@ -371,6 +389,7 @@ impl Worker {
                 copy: None,
                 heard: listen::Heard::NOTHING,
                 link: link::Link::new(&memory.link),
+                spawned: spawn::Spawned::new(&memory.spawn, memory.actor_capacity),
             });
         }
     }
@@ -489,10 +508,13 @@ impl Worker {
         unsafe {
             self.ready.head = (*actor).next;
             (*actor).ready = false;
+            if (*actor).status != Status::Running {
+                return Some(self.change::<F>(slot));
+            }
             let request = (*actor).pop(&mut self.nodes)?;
             let header = request.packed();
-            if (*actor).status != Status::Running || deadline_passed(header.deadline(), self.now) {
-                return Some(self.turn_away::<F>(slot, request));
+            if deadline_passed(header.deadline(), self.now) {
+                return Some(self.turn_away::<F>(slot, request, KernelError::Deadline));
             }
             Some(self.begin(slot, OP_HANDLE, header, request))
         }
@@ -501,10 +523,7 @@ impl Worker {
     /// Refuses a message that was accepted into a mailbox and may not be handled any more. It takes a frame as a handler would,
     /// which keeps the refusal until there is room for it. There is a free frame.
     #[cold]
-    fn turn_away<F: Fabric>(&mut self, slot: u32, request: Lines) -> Step {
-        // SAFETY: the slot is this worker's.
-        let running = unsafe { (*self.actor(slot)).status == Status::Running };
-        let error = if running { KernelError::Deadline } else { KernelError::Stopped };
+    pub(crate) fn turn_away<F: Fabric>(&mut self, slot: u32, request: Lines, error: KernelError) -> Step {
         // SAFETY: a mailbox node that was just taken out; its content stays.
         let header = unsafe { request.packed() };
         if let Step::Begin(index) = self.begin(slot, OP_HANDLE, header, request) {
@@ -592,10 +611,9 @@ impl Worker {
                     (*actor).handled = (*actor).handled.wrapping_add(1);
                     self.counters.handled += 1;
                 }
-                OP_INITIALIZE => self.initialized(slot, &outcome),
-                _ => self.shut_down(),
+                op => self.hook_ended(op, slot, &outcome),
             }
-            if (*actor).waiting > 0 {
+            if (*actor).waiting > 0 || (*actor).status != Status::Running {
                 self.push_ready(slot);
             }
             if (*frame).op == OP_HANDLE {
@@ -752,7 +770,7 @@ impl Worker {
     }
 
     #[inline(always)]
-    fn push_ready(&mut self, slot: u32) {
+    pub(crate) fn push_ready(&mut self, slot: u32) {
         let actor = self.actor(slot);
         // SAFETY: the actor is this worker's.
         unsafe {
@@ -784,7 +802,7 @@ impl Worker {
     }
 
     #[inline(always)]
-    fn push_frame(&mut self, list: &mut List, index: u32) {
+    pub(crate) fn push_frame(&mut self, list: &mut List, index: u32) {
         // SAFETY: frames are this worker's, and a frame is in one list at most.
         unsafe {
             (*self.frame(index)).next = NONE;
@@ -817,8 +835,8 @@ impl Worker {
         // SAFETY: contract.
         unsafe {
             match (*frame).op {
-                OP_INITIALIZE => Op::Initialize,
-                OP_SHUTDOWN => Op::Shutdown,
+                OP_INITIALIZE | OP_START => Op::Initialize,
+                OP_SHUTDOWN | OP_END => Op::Shutdown,
                 _ => Op::Handle((*frame).request.tag()),
             }
         }

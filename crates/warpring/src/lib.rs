@@ -9,8 +9,8 @@
 extern crate self as warpring;
 
 pub use warpring_core::{
-    ActorId, Address, Counts, GpuKernel, GroupAddress, KernelError, KernelMetadata, KernelMode, Malformed, Priority, Resident,
-    Result, RingContext, RingKernelHandler, RingMessage, State, Timer, TryTellError, module,
+    ActorId, Address, Counts, Down, ExitReason, GpuKernel, GroupAddress, How, KernelError, KernelMetadata, KernelMode, Malformed,
+    Priority, Resident, Result, RingContext, RingKernelHandler, RingMessage, State, Timer, TryTellError, module,
 };
 pub use warpring_macros::{RingKernel, RingMessage, State, export};
 
@@ -29,11 +29,19 @@ mod dead_letter;
 #[cfg(not(target_arch = "nvptx64"))]
 mod deadlines;
 #[cfg(not(target_arch = "nvptx64"))]
+mod ends;
+#[cfg(not(target_arch = "nvptx64"))]
 pub mod error;
+#[cfg(not(target_arch = "nvptx64"))]
+mod keeper;
+#[cfg(not(target_arch = "nvptx64"))]
+mod launch;
 #[cfg(not(target_arch = "nvptx64"))]
 mod memory;
 #[cfg(not(target_arch = "nvptx64"))]
 mod port;
+#[cfg(not(target_arch = "nvptx64"))]
+mod recent;
 #[cfg(not(target_arch = "nvptx64"))]
 mod reply;
 #[cfg(not(target_arch = "nvptx64"))]
@@ -41,9 +49,13 @@ mod runtime;
 #[cfg(not(target_arch = "nvptx64"))]
 mod shared;
 #[cfg(not(target_arch = "nvptx64"))]
+mod slots;
+#[cfg(not(target_arch = "nvptx64"))]
 mod state;
 #[cfg(not(target_arch = "nvptx64"))]
 mod stuck;
+#[cfg(not(target_arch = "nvptx64"))]
+mod supervise;
 
 #[cfg(not(target_arch = "nvptx64"))]
 pub use {
@@ -51,13 +63,16 @@ pub use {
     ask_cycle::AskCycle,
     backend::{Backend, IdlePolicy},
     dead_letter::DeadLetter,
+    ends::{EndError, Monitor},
     error::{AskError, BuildError, LaunchError, PortError, Refusal, ShutdownError, TellError},
+    launch::LaunchOptions,
     pollster::block_on,
     port::{Port, Ticket},
     reply::Reply,
-    runtime::{LaunchOptions, Launches, Runtime, RuntimeBuilder, Stats},
+    runtime::{Launches, Runtime, RuntimeBuilder, Stats},
     state::StateError,
     stuck::StuckHandler,
+    supervise::{ChildSpec, Escalation, Restart, RestartFrom, Strategy, Supervision, Supervisor},
     warpring_core::worker::{Counters, Report},
 };
 

@@ -137,7 +137,7 @@ fn error<M>(shared: &Shared, kind: u8, error: KernelError, to: ActorId, message:
         return AskError::NotHandled { reason: shared.refusal(to, error), message };
     }
     match error {
-        KernelError::Stopped if shared.closing.load(Ordering::Relaxed) => AskError::Interrupted { actor: to },
+        KernelError::Interrupted => AskError::Interrupted { actor: to },
         KernelError::AskCycle { report } => {
             // The worker has posted its report before the ask failed.
             shared.take_letters();

@@ -6,22 +6,19 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use warpring_core::layout::round_up;
 use warpring_core::message::Kind;
-use warpring_core::module::{Exported, ModuleTable};
-use warpring_core::worker::{Adopt, CONTROL_ADOPT, CONTROL_DRAIN, CONTROL_PROBE, CONTROL_STOP, Report};
-use warpring_core::{ActorId, GroupAddress, KernelError, RingMessage};
+use warpring_core::module::ModuleTable;
+use warpring_core::worker::{CONTROL_DRAIN, CONTROL_PROBE, CONTROL_STOP, Report};
+use warpring_core::{ActorId, KernelError, RingMessage};
 
-use crate::actor_ref::{ActorRef, Group};
 use crate::ask_cycle::AskCycle;
 use crate::backend::{Backend, Engine, IdlePolicy, cpu};
 #[cfg(feature = "cuda")]
 use crate::backend::{CudaError, CudaOptions, cuda};
 use crate::dead_letter::{DeadLetter, DeadLetterHook, DeadLetters};
 use crate::error::{BuildError, LaunchError, PortError, Refusal, ShutdownError};
-use crate::memory::Block;
 use crate::port::Port;
-use crate::reply::{Pending, Reply};
+use crate::reply::{NoReply, Pending, Reply};
 use crate::shared::Shared;
 use crate::stuck::{StuckHandler, StuckHook};
 
@@ -34,6 +31,10 @@ pub(crate) struct Settings {
     pub(crate) idle: IdlePolicy,
     pub(crate) pin: bool,
     pub(crate) max_actors: u32,
+    /// Of all workers; `None`: as many as is cheap.
+    pub(crate) spawned_actors: Option<u32>,
+    /// Memory for them, where that setting does not say.
+    pub(crate) spawn_bytes: u64,
     pub(crate) ring_lines: u32,
     pub(crate) waiting_messages: u32,
     pub(crate) suspended_handlers: u32,
@@ -44,6 +45,9 @@ pub(crate) struct Settings {
     pub(crate) handler_budget: Duration,
     pub(crate) given: Given,
 }
+
+/// Memory for spawned actors. Where pages cost nothing until they are touched, there is plenty.
+const SPAWN_BYTES: u64 = if cfg!(all(target_os = "linux", not(miri))) { 4 << 30 } else { 1 << 20 };
 
 /// Settings that were not left to the backend.
 #[derive(Clone, Copy, Debug, Default)]
@@ -70,6 +74,7 @@ impl Settings {
         if !self.given.timers {
             self.timers = 1024;
         }
+        self.spawn_bytes = 64 << 20;
     }
 }
 
@@ -104,6 +109,8 @@ impl RuntimeBuilder {
                 idle: IdlePolicy::default(),
                 pin: true,
                 max_actors: 1 << 21,
+                spawned_actors: None,
+                spawn_bytes: SPAWN_BYTES,
                 ring_lines: 4096,
                 waiting_messages: 1 << 16,
                 suspended_handlers: 1024,
@@ -161,6 +168,14 @@ impl RuntimeBuilder {
     /// Most actors, over all launches. Default: 2,097,152. An actor takes 64 bytes besides its value.
     pub fn max_actors(mut self, actors: u32) -> Self {
         self.settings.max_actors = actors;
+        self
+    }
+
+    /// Most actors that handlers have spawned at a time, over all workers, equally shared; they count as `max_actors` too. Each has a
+    /// place as large as the largest kernel of the module. Default: what fits into 4 GiB of memory that is only used where an actor is, on
+    /// a GPU into 64 MiB.
+    pub fn spawned_actors(mut self, actors: u32) -> Self {
+        self.settings.spawned_actors = Some(actors);
         self
     }
 
@@ -309,41 +324,14 @@ pub(crate) fn check(s: &Settings, most_workers: u32, allowed_workers: &'static s
             allowed: "a power of two, 16 to 1,048,576",
         });
     }
+    if let Some(spawned) = s.spawned_actors {
+        range("spawned_actors", spawned.into(), 0, s.max_actors.into(), "at most `max_actors`")?;
+    }
     range("waiting_messages", s.waiting_messages.into(), 1, 1 << 24, "1 to 16,777,216")?;
     range("suspended_handlers", s.suspended_handlers.into(), 1, 65_535, "1 to 65,535")?;
     range("timers", s.timers.into(), 0, 1 << 24, "at most 16,777,216")?;
     range("outstanding_asks", s.outstanding_asks.into(), 1, 1 << 20, "1 to 1,048,576")?;
     Ok(())
-}
-
-/// Where and how an actor is launched.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct LaunchOptions {
-    /// The worker that runs it; `None` deals actors out in turn. A group is always spread over all workers.
-    pub worker: Option<u32>,
-    /// Messages that its mailbox holds while it is busy.
-    pub mailbox: u16,
-}
-
-impl Default for LaunchOptions {
-    fn default() -> Self {
-        Self { worker: None, mailbox: 1024 }
-    }
-}
-
-impl LaunchOptions {
-    /// On this worker.
-    pub fn on_worker(mut self, worker: u32) -> Self {
-        self.worker = Some(worker);
-        self
-    }
-
-    /// With a mailbox of this many messages, at least 1.
-    pub fn mailbox(mut self, messages: u16) -> Self {
-        self.mailbox = messages;
-        self
-    }
 }
 
 /// What the workers have done, and what they have still to do.
@@ -352,8 +340,10 @@ impl LaunchOptions {
 pub struct Stats {
     /// One report per worker.
     pub workers: Vec<Report>,
-    /// Actors launched.
+    /// Actors launched, those that have ended included; not those that handlers spawned.
     pub actors: u64,
+    /// Of these, how many have ended.
+    pub ended: u64,
     /// Bytes of actors' values, which is their resident state.
     pub state_bytes: u64,
     /// Bytes that the driver has copied to and from the device: the values of launched actors. Messages and states are not copied.
@@ -381,9 +371,6 @@ impl Stats {
         self.workers.iter().map(|w| w.counters.handled).sum()
     }
 }
-
-/// The generation that launched actors have.
-const GENERATION: u16 = 1;
 
 /// Running workers and their actors.
 ///
@@ -448,151 +435,8 @@ impl Runtime {
         self.shared.settings.workers
     }
 
-    /// Launches an actor and waits until its `initialize` has ended.
-    ///
-    /// # Errors
-    /// See [`LaunchError`].
-    pub async fn launch<K: Exported>(&self, kernel: K, options: LaunchOptions) -> Result<ActorRef<K>, LaunchError> {
-        self.check_launch::<K>(&options)?;
-        kernel.validate().map_err(LaunchError::Invalid)?;
-        let workers = self.workers();
-        let (worker, slot) = {
-            let mut slots = self.shared.slots.lock().unwrap_or_else(|e| e.into_inner());
-            let worker = options.worker.unwrap_or_else(|| slots.turn % workers);
-            let limit = self.per_worker();
-            if slots.next[worker as usize] >= limit {
-                return Err(LaunchError::TooManyActors {
-                    wanted: slots.launched + 1,
-                    limit: u64::from(limit) * u64::from(workers),
-                });
-            }
-            slots.turn = slots.turn.wrapping_add(u32::from(options.worker.is_none()));
-            slots.next[worker as usize] += 1;
-            slots.launched += 1;
-            (worker, slots.next[worker as usize] - 1)
-        };
-        let values = Values::new(1, kernel_stride::<K>());
-        values.put(0, kernel);
-        let pending = self.adopt::<K>(worker, slot, 1, values, &options).await;
-        adopted(pending?).await?;
-        let id = ActorId { slot, generation: GENERATION, worker: worker as u16 };
-        Ok(ActorRef::new(Arc::clone(&self.shared), id))
-    }
-
-    /// Launches `count` actors, spread over all workers, and waits until every `initialize` has ended. `kernel(i)` gives the
-    /// value of number `i`.
-    ///
-    /// # Errors
-    /// See [`LaunchError`]. [`LaunchError::Initialize`] is the first error; the other actors run.
-    pub async fn launch_many<K: Exported>(
-        &self,
-        count: u32,
-        options: LaunchOptions,
-        mut kernel: impl FnMut(u32) -> K,
-    ) -> Result<Group<K>, LaunchError> {
-        self.check_launch::<K>(&options)?;
-        if options.worker.is_some() {
-            return Err(LaunchError::Option { name: "worker", allowed: "nothing for a group, which is spread over all workers" });
-        }
-        let workers = self.workers();
-        let rows = |worker: u32| count / workers + u32::from(worker < count % workers);
-        let limit = self.per_worker();
-        if rows(0) > limit {
-            return Err(LaunchError::TooManyActors { wanted: count.into(), limit: u64::from(limit) * u64::from(workers) });
-        }
-        // All values before any slot is taken: a kernel that is not valid, or a panic in `kernel`, costs no slots.
-        let values: Vec<Values> = (0..workers).map(|w| Values::new(rows(w), kernel_stride::<K>())).collect();
-        for index in 0..count {
-            let kernel = kernel(index);
-            kernel.validate().map_err(LaunchError::Invalid)?;
-            values[(index % workers) as usize].put(index / workers, kernel);
-        }
-        let base = {
-            let mut slots = self.shared.slots.lock().unwrap_or_else(|e| e.into_inner());
-            // The same rows on every worker, so that an index is enough to find an actor.
-            let base = slots.next.iter().copied().max().unwrap_or(0);
-            if u64::from(base) + u64::from(rows(0)) > u64::from(limit) {
-                let wanted = u64::from(base) * u64::from(workers) + u64::from(count);
-                return Err(LaunchError::TooManyActors { wanted, limit: u64::from(limit) * u64::from(workers) });
-            }
-            slots.next.iter_mut().for_each(|next| *next = base + rows(0));
-            slots.launched += u64::from(count);
-            base
-        };
-        let mut pending = Vec::with_capacity(workers as usize);
-        for (worker, values) in values.into_iter().enumerate() {
-            let rows = rows(worker as u32);
-            if rows > 0 {
-                pending.push(self.adopt::<K>(worker as u32, base, rows, values, &options).await?);
-            }
-        }
-        let mut result = Ok(());
-        for launch in pending {
-            result = result.and(adopted(launch).await);
-        }
-        result?;
-        Ok(Group::new(Arc::clone(&self.shared), GroupAddress::new(base, count, workers as u16, GENERATION)))
-    }
-
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
-    }
-
-    fn per_worker(&self) -> u32 {
-        self.shared.settings.max_actors.div_ceil(self.workers())
-    }
-
-    fn check_launch<K: Exported>(&self, options: &LaunchOptions) -> Result<(), LaunchError> {
-        let (kernel, runtime) = (K::module(), self.shared.module);
-        if !std::ptr::eq(kernel, runtime) {
-            return Err(LaunchError::WrongModule { kernel: kernel.name, runtime: runtime.name });
-        }
-        if K::METADATA.requires_gpu_native && self.backend() != "cuda" {
-            return Err(LaunchError::NeedsGpu { kernel: K::METADATA.id, backend: self.backend() });
-        }
-        if let Some(worker) = options.worker
-            && worker >= self.workers()
-        {
-            return Err(LaunchError::NoSuchWorker { worker, workers: self.workers() });
-        }
-        if options.mailbox == 0 {
-            return Err(LaunchError::Option { name: "mailbox", allowed: "1 to 65,535 messages" });
-        }
-        Ok(())
-    }
-
-    /// Sends a launch to a worker; the answer comes when every `initialize` there has ended.
-    async fn adopt<K: Exported>(
-        &self,
-        worker: u32,
-        slot: u32,
-        count: u32,
-        values: Values,
-        options: &LaunchOptions,
-    ) -> Result<Pending, LaunchError> {
-        let state = match self.shared.engine.get() {
-            #[cfg(feature = "cuda")]
-            Some(Engine::Cuda(cuda)) => cuda.place(values.bytes(count)).map_err(|error| match error {
-                cuda::PlaceError::Full { wanted, left } => LaunchError::StateFull { wanted, left },
-                cuda::PlaceError::Lost(message) => LaunchError::BackendLost { message },
-            })?,
-            _ => values.block.address(),
-        };
-        let adopt = Adopt {
-            slot,
-            count,
-            state,
-            stride: values.stride as u32,
-            kind: K::KIND,
-            capacity: options.mailbox,
-            generation: GENERATION,
-        };
-        if state == values.block.address() {
-            // Kept until the workers have ended, whatever becomes of this future.
-            self.shared.states.lock().unwrap_or_else(|e| e.into_inner()).push(values.block);
-        }
-        // It runs the user's `initialize` as often as there are actors: it has no deadline of its own.
-        control(&self.shared, worker, CONTROL_ADOPT, &adopt, Duration::MAX).await.map_err(|_| LaunchError::Stopped)
     }
 
     /// Opens a port: a host thread's own rings to the workers, with room for `window` asks under way.
@@ -611,13 +455,15 @@ impl Runtime {
         let workers = probe(&self.shared, CONTROL_PROBE, Duration::MAX).await.map_err(|_| LaunchError::Stopped)?;
         self.shared.take_letters();
         let states = self.shared.states.lock().unwrap_or_else(|e| e.into_inner());
+        let slots = self.shared.slots.lock().unwrap_or_else(|e| e.into_inner());
         Ok(Stats {
             workers,
-            actors: self.shared.slots.lock().unwrap_or_else(|e| e.into_inner()).launched,
+            actors: slots.launched,
+            ended: slots.ended,
             state_bytes: match self.shared.engine.get() {
                 #[cfg(feature = "cuda")]
                 Some(Engine::Cuda(cuda)) => cuda.state_bytes(),
-                _ => states.iter().map(|block| block.bytes() as u64).sum(),
+                _ => states.iter().map(|block| block.bytes() as u64).sum::<u64>() + slots.bytes(),
             },
             copied_bytes: match self.shared.engine.get() {
                 #[cfg(feature = "cuda")]
@@ -697,54 +543,6 @@ impl Drop for Runtime {
     }
 }
 
-/// The values of a launch, side by side.
-struct Values {
-    block: Block,
-    stride: usize,
-}
-
-const fn kernel_stride<K>() -> usize {
-    const { assert!(align_of::<K>() <= 128, "a kernel is aligned to at most 128 bytes") };
-    let stride = round_up(size_of::<K>(), align_of::<K>());
-    if stride == 0 { 1 } else { stride }
-}
-
-impl Values {
-    fn new(count: u32, stride: usize) -> Self {
-        Self { block: Block::new(stride, count as usize), stride }
-    }
-
-    /// The first so many values, as they go to the device; padding is whatever was there.
-    #[cfg(feature = "cuda")]
-    fn bytes(&self, count: u32) -> &[u8] {
-        // SAFETY: the block was zeroed and then written; it is read as bytes, of which padding may be any.
-        unsafe { std::slice::from_raw_parts(self.block.ptr::<u8>(), self.stride * count as usize) }
-    }
-
-    fn put<K>(&self, row: u32, kernel: K) {
-        // SAFETY: the block has a row of `size_of::<K>()` bytes for it, aligned to the stride; kernels are plain data, so nothing
-        // needs to be dropped later.
-        unsafe { self.block.ptr::<u8>().add(row as usize * self.stride).cast::<K>().write(kernel) }
-    }
-}
-
-/// Waits for the end of a launch: of every `initialize` on one worker.
-async fn adopted(mut launch: Pending) -> Result<(), LaunchError> {
-    let lines = std::future::poll_fn(|cx| launch.poll_lines(cx)).await;
-    // A launch has no deadline, so only the end of the runtime keeps the answer away.
-    let Ok(lines) = lines else { return Err(LaunchError::Stopped) };
-    // SAFETY: the answer was seen, and `launch` holds the cell.
-    let header = unsafe { lines.header() };
-    launch.done();
-    if header.kind() == Kind::Reply as u8 {
-        return Ok(());
-    }
-    match KernelError::from_parts(header.tag, header.sender) {
-        KernelError::Stopped if launch.shared.closing.load(Ordering::Acquire) => Err(LaunchError::Stopped),
-        error => Err(LaunchError::Initialize(error)),
-    }
-}
-
 /// Sends a control message, waiting while the ring is full.
 pub(crate) async fn control<A: RingMessage>(
     shared: &Arc<Shared>,
@@ -765,6 +563,20 @@ pub(crate) async fn control<A: RingMessage>(
             Err(reason) => return Err(reason),
         }
     }
+}
+
+/// The end of a question to a worker that has no value for an answer: whether it did it.
+pub(crate) async fn answered(mut question: Pending) -> Result<Result<(), KernelError>, NoReply> {
+    let header = std::future::poll_fn(|cx| {
+        question.poll_lines(cx).map_ok(|lines| {
+            // SAFETY: the answer was seen, and `question` holds the cell.
+            unsafe { lines.header() }
+        })
+    })
+    .await?;
+    question.done();
+    let refusal = KernelError::from_parts(header.tag, header.sender);
+    Ok(if header.kind() == Kind::Reply as u8 { Ok(()) } else { Err(refusal) })
 }
 
 pub(crate) async fn yield_once() {
@@ -828,6 +640,8 @@ fn end(shared: &Arc<Shared>, threads: Vec<JoinHandle<()>>, limit: Duration) -> R
     }
     // No worker runs any more: answer what they left. Replies to other workers go nowhere, and nobody waits for them.
     let rest = shared.refuse_rest();
+    shared.keeper.stop();
+    shared.ends.stop();
     shared.deadlines.stop();
     shared.stuck.stop();
     for cell in 0..shared.cells.total() {

@@ -5,16 +5,16 @@
 
 use std::fmt;
 use std::mem::MaybeUninit;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use warpring_core::message::Kind;
 use warpring_core::module::Exported;
 use warpring_core::worker::{CONTROL_COPY, CopyState};
 use warpring_core::{ActorId, KernelError};
 
 use crate::actor_ref::ActorRef;
 use crate::error::Refusal;
-use crate::runtime::{Runtime, control, yield_once};
+use crate::runtime::{Runtime, answered, control, yield_once};
 use crate::shared::Shared;
 
 /// Why a state could not be read or written.
@@ -59,7 +59,7 @@ impl fmt::Display for StateError {
 impl std::error::Error for StateError {}
 
 /// The bytes of a kernel, and where they go. Some may be padding.
-enum Transfer<'a> {
+pub(crate) enum Transfer<'a> {
     Read(&'a mut [MaybeUninit<u8>]),
     Write(&'a [MaybeUninit<u8>]),
 }
@@ -91,63 +91,66 @@ impl Runtime {
     }
 
     async fn copy_state<K: Exported>(&self, actor: &ActorRef<K>, transfer: Transfer<'_>) -> Result<(), StateError> {
-        let (shared, id) = (self.shared(), actor.id());
-        let limit = u64::from(shared.plan.limits.staging);
-        if !std::ptr::eq(actor.shared(), &**shared) {
-            return Err(StateError::NoSuchActor(id));
+        if !std::ptr::eq(actor.shared(), &**self.shared()) {
+            return Err(StateError::NoSuchActor(actor.id()));
         }
-        if size_of::<K>() as u64 > limit {
-            return Err(StateError::TooLarge { bytes: size_of::<K>() as u64, limit });
-        }
-        let start = Instant::now();
-        let what = CopyState {
-            slot: id.slot,
-            generation: id.generation,
-            write: matches!(transfer, Transfer::Write(_)),
-            offset: 0,
-            bytes: size_of::<K>() as u32,
-            memory: shared.plan.staging() as usize as u64,
-        };
-        let staging = Staging::take(shared).await;
-        if let Transfer::Write(bytes) = &transfer {
-            // SAFETY: the area has room for so many bytes, and is ours.
-            unsafe { shared.plan.staging().copy_from_nonoverlapping(bytes.as_ptr().cast(), bytes.len()) }
-        }
-        loop {
-            let sent = control(shared, id.worker.into(), CONTROL_COPY, &what, shared.settings.ask_limit).await;
-            let mut answer = match sent {
-                Ok(answer) => answer,
-                Err(Refusal::ActorStopped(_)) => return Err(StateError::NoSuchActor(id)),
-                Err(_) => return Err(StateError::Stopped),
-            };
-            let lines = std::future::poll_fn(|cx| answer.poll_lines(cx)).await;
-            let header = match lines {
-                // SAFETY: the answer was seen, and `answer` holds its cell.
-                Ok(lines) => unsafe { lines.header() },
-                Err(_) => {
-                    // The worker may still copy: nobody else may have the area.
-                    std::mem::forget(staging);
-                    return Err(StateError::Busy { actor: id, waited: start.elapsed() });
-                }
-            };
-            answer.done();
-            if header.kind() == Kind::Reply as u8 {
-                break;
-            }
-            match KernelError::from_parts(header.tag, header.sender) {
-                KernelError::Overloaded if start.elapsed() < shared.settings.ask_limit => yield_once().await,
-                KernelError::Overloaded => return Err(StateError::Busy { actor: id, waited: start.elapsed() }),
-                _ if shared.closing.load(std::sync::atomic::Ordering::Acquire) => return Err(StateError::Stopped),
-                _ => return Err(StateError::NoSuchActor(id)),
-            }
-        }
-        if let Transfer::Read(bytes) = transfer {
-            // SAFETY: the worker has copied so many bytes, and its answer was seen.
-            unsafe { bytes.as_mut_ptr().cast::<u8>().copy_from_nonoverlapping(shared.plan.staging(), bytes.len()) }
-        }
-        drop(staging);
-        Ok(())
+        copy_bytes(self.shared(), actor.id(), 0, transfer).await
     }
+}
+
+/// Copies bytes of an actor's value from `offset` on, between two of its messages.
+pub(crate) async fn copy_bytes(shared: &Arc<Shared>, id: ActorId, offset: u32, transfer: Transfer<'_>) -> Result<(), StateError> {
+    let limit = u64::from(shared.plan.limits.staging);
+    let count = match &transfer {
+        Transfer::Read(bytes) => bytes.len(),
+        Transfer::Write(bytes) => bytes.len(),
+    };
+    if count as u64 > limit {
+        return Err(StateError::TooLarge { bytes: count as u64, limit });
+    }
+    let start = Instant::now();
+    let what = CopyState {
+        slot: id.slot,
+        generation: id.generation,
+        write: matches!(transfer, Transfer::Write(_)),
+        offset,
+        bytes: count as u32,
+        memory: shared.plan.staging() as usize as u64,
+    };
+    let staging = Staging::take(shared).await;
+    if let Transfer::Write(bytes) = &transfer {
+        // SAFETY: the area has room for so many bytes, and is ours.
+        unsafe { shared.plan.staging().copy_from_nonoverlapping(bytes.as_ptr().cast(), bytes.len()) }
+    }
+    loop {
+        let sent = control(shared, id.worker.into(), CONTROL_COPY, &what, shared.settings.ask_limit).await;
+        let question = match sent {
+            Ok(question) => question,
+            Err(Refusal::ActorStopped(_)) => return Err(StateError::NoSuchActor(id)),
+            Err(_) => return Err(StateError::Stopped),
+        };
+        let error = match answered(question).await {
+            Ok(Ok(())) => break,
+            Ok(Err(error)) => error,
+            Err(_) => {
+                // The worker may still copy: nobody else may have the area.
+                std::mem::forget(staging);
+                return Err(StateError::Busy { actor: id, waited: start.elapsed() });
+            }
+        };
+        match error {
+            KernelError::Overloaded if start.elapsed() < shared.settings.ask_limit => yield_once().await,
+            KernelError::Overloaded => return Err(StateError::Busy { actor: id, waited: start.elapsed() }),
+            _ if shared.closing.load(std::sync::atomic::Ordering::Acquire) => return Err(StateError::Stopped),
+            _ => return Err(StateError::NoSuchActor(id)),
+        }
+    }
+    if let Transfer::Read(bytes) = transfer {
+        // SAFETY: the worker has copied so many bytes, and its answer was seen.
+        unsafe { bytes.as_mut_ptr().cast::<u8>().copy_from_nonoverlapping(shared.plan.staging(), bytes.len()) }
+    }
+    drop(staging);
+    Ok(())
 }
 
 /// The right to the staging area, which one call has at a time.

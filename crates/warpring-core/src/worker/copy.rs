@@ -3,8 +3,8 @@
 
 use super::{Step, Worker};
 use crate::error::KernelError;
-use crate::frame::Outcome;
-use crate::mailbox::Status;
+use crate::frame::{NONE, Outcome};
+use crate::mailbox::{HELD, Status};
 use crate::message::{Header, Malformed, RingMessage};
 use crate::team::Team;
 
@@ -72,7 +72,7 @@ impl Worker {
     pub(super) fn begin_copy(&mut self, request: &Header, what: Result<CopyState, Malformed>) -> Step {
         let refusal = match what {
             Err(Malformed) => Some(KernelError::Malformed),
-            Ok(what) if what.slot >= self.actors_used => Some(KernelError::Stopped),
+            Ok(what) if what.slot >= self.actor_capacity => Some(KernelError::Stopped),
             Ok(what) => {
                 // SAFETY: the slot is in range.
                 let actor = unsafe { &*self.actor(what.slot) };
@@ -80,7 +80,7 @@ impl Worker {
                     Some(KernelError::Stopped)
                 } else if what.offset.checked_add(what.bytes).is_none_or(|end| end > actor.state_bytes) {
                     Some(KernelError::Malformed)
-                } else if actor.frame != crate::frame::NONE {
+                } else if actor.frame != NONE && actor.frame != HELD {
                     // Its handler is suspended.
                     Some(KernelError::Overloaded)
                 } else {

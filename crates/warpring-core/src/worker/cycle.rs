@@ -36,6 +36,7 @@ use crate::address::ActorId;
 use crate::error::KernelError;
 use crate::frame::{Frame, NONE, Waiting};
 use crate::layout;
+use crate::mailbox::Status;
 use crate::message::{FIRST_WORDS, Header, Kind, NEXT_WORDS, Packed, Parcel};
 use crate::ring::{Consumer, Lines, Producer};
 use crate::scoped::Device;
@@ -222,13 +223,13 @@ impl Worker {
             if u32::from(worker) != self.index {
                 return self.send_probe::<F>(&probe);
             }
-            if slot >= self.actors_used {
+            if slot >= self.actor_capacity {
                 return;
             }
-            // SAFETY: the slot is in range; an actor's frame is this worker's.
+            // SAFETY: the slot is in range, and of zeroed memory it is free; an actor's frame is this worker's.
             let frame = unsafe {
                 let actor = &*self.actor(slot);
-                if actor.generation != generation || actor.frame == NONE {
+                if actor.generation != generation || actor.status == Status::Free || actor.frame >= self.frame_count {
                     return;
                 }
                 self.frame(actor.frame)

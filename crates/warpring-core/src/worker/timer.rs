@@ -377,6 +377,31 @@ impl Worker {
         }
     }
 
+    /// An actor begins anew under its old name: what it set before ends. All others' timers see at their time that it has gone.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn end_timers_of(&mut self, owner: u32) {
+        if self.timers.pending == 0 && self.timers.outgoing.is_empty() {
+            return;
+        }
+        for index in 0..self.timers.fresh {
+            let slot = self.timers.slot(index);
+            // SAFETY: the place was used.
+            unsafe {
+                if (*slot).owner != owner {
+                    continue;
+                }
+                if (*slot).state == PENDING {
+                    self.timers.remove((*slot).at);
+                    self.timers.give_back(index);
+                } else if (*slot).state == OUTGOING {
+                    (*slot).state = CANCELLED;
+                }
+            }
+        }
+        self.next_timer = self.timers.next(self.now);
+    }
+
     /// The runtime shuts down: timers fire no more.
     pub(super) fn stop_timers(&mut self) {
         self.timers.off = true;

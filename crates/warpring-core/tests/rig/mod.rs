@@ -14,8 +14,8 @@ use warpring_core::module::ModuleTable;
 use warpring_core::ring::{Consumer, Line, Lines, Producer, RingMemory, SharedProducer, read_cell};
 use warpring_core::scoped::{System, Word32};
 use warpring_core::worker::{
-    Adopt, CONTROL_ADOPT, CONTROL_PROBE, CONTROL_STOP, CYCLE_NAMES, Due, Hooks, LinkMemory, MAX_PORTS, Peer, Report, TimerMemory,
-    TimerSlot, Worker, WorkerMemory, cycle_names, lane_bytes,
+    Adopt, CONTROL_ADOPT, CONTROL_PROBE, CONTROL_STOP, CYCLE_NAMES, Due, Hooks, LinkMemory, MAX_PORTS, Notice, Peer, Report,
+    SpawnMemory, TimerMemory, TimerSlot, Worker, WorkerMemory, lane_bytes,
 };
 use warpring_core::{Actor, ActorId, Frame, KernelError, RingMessage};
 
@@ -60,7 +60,6 @@ impl Default for Limits {
 struct Host {
     now: Box<dyn Fn() -> u64 + Send + Sync>,
     dead_letters: Mutex<Vec<(Header, KernelError)>>,
-    ask_cycles: Mutex<Vec<Vec<ActorId>>>,
 }
 
 /// Zeroed memory, freed with the rig.
@@ -119,7 +118,7 @@ impl Rig {
         let Limits { workers, lanes, actors, nodes, frames, ring_lines, cells, ask_limit_ns, now } = limits;
         assert!(module.max_lines >= lines_for(Report::SIZE), "a cell has to hold a report");
         let mut heap = Heap::default();
-        let host = Box::new(Host { now, dead_letters: Mutex::new(Vec::new()), ask_cycles: Mutex::new(Vec::new()) });
+        let host = Box::new(Host { now, dead_letters: Mutex::new(Vec::new()) });
         let hooks = Hooks {
             data: (&raw const *host).cast(),
             now: hook_now,
@@ -128,6 +127,7 @@ impl Rig {
             wake_cell: hook_wake,
             dead_letter: hook_dead_letter,
             ask_cycle: hook_ask_cycle,
+            notice: hook_notice,
         };
         let ring = |heap: &mut Heap| RingMemory {
             lines: heap.zeroed(ring_lines as usize),
@@ -186,6 +186,7 @@ impl Rig {
                 hooks,
                 module,
                 link: LinkMemory::NONE,
+                spawn: SpawnMemory { states: std::ptr::null_mut(), stride: 0, count: 0 },
             };
             let worker = heap.zeroed::<Worker>(1);
             // SAFETY: all of it was allocated above, in the stated sizes, and lives with the rig.
@@ -230,8 +231,16 @@ impl Rig {
         unsafe { state.write(value) }
         let slot = self.next_slot[worker as usize];
         self.next_slot[worker as usize] += 1;
-        let adopt =
-            Adopt { slot, count: 1, state: state as u64, stride: size_of::<K>() as u32, kind, capacity: 16, generation: 1 };
+        let adopt = Adopt {
+            slot,
+            count: 1,
+            state: state as u64,
+            stride: size_of::<K>() as u32,
+            kind,
+            capacity: 16,
+            generation: 1,
+            flags: 0,
+        };
         let pending = self.request(worker, Header { kind: Kind::Control as u8, tag: CONTROL_ADOPT, ..Header::default() }, &adopt);
         (ActorId { slot, generation: 1, worker: worker as u16 }, pending)
     }
@@ -277,10 +286,6 @@ impl Rig {
     }
 
     /// Messages that wanted no reply and were not handled.
-    pub fn ask_cycles(&self) -> Vec<Vec<ActorId>> {
-        self.host.ask_cycles.lock().expect("no hook panics").clone()
-    }
-
     pub fn dead_letters(&self) -> Vec<(Header, KernelError)> {
         self.host.dead_letters.lock().expect("no hook panics").clone()
     }
@@ -338,11 +343,8 @@ unsafe fn hook_idle(_: *const (), _: u32, _: u32, _: u64) {
     std::thread::yield_now();
 }
 unsafe fn hook_wake(_: *const (), _: u32) {}
-unsafe fn hook_ask_cycle(data: *const (), _: u32, length: u32, names: &[u64; CYCLE_NAMES]) {
-    // SAFETY: the rig is alive while workers run.
-    let host = unsafe { &*data.cast::<Host>() };
-    host.ask_cycles.lock().expect("no hook panics").push(cycle_names(length, names).collect());
-}
+unsafe fn hook_ask_cycle(_: *const (), _: u32, _: u32, _: &[u64; CYCLE_NAMES]) {}
+unsafe fn hook_notice(_: *const (), _: &Notice) {}
 
 unsafe fn hook_dead_letter(data: *const (), _: u32, header: &Header, _: Lines, reason: KernelError) {
     // SAFETY: as in `hook_now`.

@@ -18,10 +18,10 @@ use warpring_core::run::run;
 use warpring_core::scoped::{System, Word32};
 use warpring_core::team::{Cpu, Solo};
 use warpring_core::worker::{
-    Adopt, CONTROL_ADOPT, CONTROL_PROBE, CONTROL_STOP, Hooks, LinkMemory, MAX_PORTS, Peer, Report, Worker, WorkerMemory,
-    lane_bytes,
+    ADOPT_SUPERVISED, Adopt, CONTROL_ADOPT, CONTROL_PROBE, CONTROL_STOP, CYCLE_NAMES, Due, End, Hooks, LinkMemory, MAX_PORTS,
+    Notice, Peer, Report, SpawnMemory, TimerMemory, TimerSlot, Worker, WorkerMemory, cycle_names, lane_bytes,
 };
-use warpring_core::{Actor, ActorId, Address, Frame, KernelError};
+use warpring_core::{Actor, ActorId, Address, Frame, How, KernelError};
 
 /// What happened, in order.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,7 +40,13 @@ pub enum Event {
     Dead(Option<u32>, KernelError),
     /// A handler panicked on this slot.
     Recovered(u32),
+    Noticed(Notice),
+    /// Asks of so many actors form a cycle, which begins with these.
+    Cycle(u32, [ActorId; 2]),
 }
+
+/// Timers of each worker.
+const TIMERS: u32 = 4;
 
 thread_local! {
     static LOG: RefCell<Vec<Event>> = const { RefCell::new(Vec::new()) };
@@ -105,6 +111,9 @@ pub struct Limits {
     pub ask_limit: u64,
 }
 
+/// Actors that handlers may spawn on a worker.
+pub const SPAWNED: u32 = 4;
+
 impl Default for Limits {
     fn default() -> Self {
         Self { workers: 1, actors: 64, nodes: 32, frames: 8, ring_lines: 64, cells: 256, ask_limit: 1_000_000_000 }
@@ -137,6 +146,8 @@ struct Host {
 
 pub struct Rig {
     pub limits: Limits,
+    /// Of the launches that come.
+    flags: u16,
     pub workers: Vec<*mut Worker>,
     pub ingress: Vec<SharedProducer>,
     pub ports: Vec<Producer>,
@@ -167,6 +178,7 @@ impl Rig {
         take_log();
         let mut rig = Self {
             limits,
+            flags: 0,
             workers: Vec::new(),
             ingress: Vec::new(),
             ports: Vec::new(),
@@ -229,6 +241,12 @@ impl Rig {
                 frames: rig.block::<Frame>(limits.frames as usize),
                 frame_count: limits.frames,
                 frame_lines: rig.block::<Line>(limits.frames as usize * MODULE.max_lines),
+                timers: TimerMemory {
+                    slots: rig.block::<TimerSlot>(TIMERS as usize),
+                    heap: rig.block::<Due>(TIMERS as usize),
+                    lines: rig.block::<Line>(TIMERS as usize * MODULE.max_lines),
+                    count: TIMERS,
+                },
                 lane_memory: rig.block::<[u64; 8]>(limits.frames as usize * lane_bytes(MODULE.future_bytes) / 64).cast(),
                 peers: rig.peers[w],
                 inlets,
@@ -243,9 +261,12 @@ impl Rig {
                     wake_worker: hook_wake_worker,
                     wake_cell: hook_wake_cell,
                     dead_letter: hook_dead_letter,
+                    notice: hook_notice,
+                    ask_cycle: hook_ask_cycle,
                 },
                 module: &MODULE,
                 link: LinkMemory::NONE,
+                spawn: SpawnMemory { states: rig.block::<[u64; 16]>(SPAWNED as usize).cast(), stride: 128, count: SPAWNED },
             };
             let worker = rig.block::<Worker>(1);
             // SAFETY: all memory was allocated above with the stated sizes.
@@ -428,9 +449,34 @@ impl Rig {
             kind,
             capacity,
             generation,
+            flags: self.flags,
         };
         self.slots[worker] = self.slots[worker].max(slot + count as u32);
         self.try_control(worker, CONTROL_ADOPT, &adopt)
+    }
+
+    /// Does something to one actor, and waits for the answer.
+    pub fn one(&mut self, tag: u16, id: ActorId, how: How) -> Option<Result<u64, No>> {
+        self.one_of(tag, &End { slot: id.slot, generation: id.generation, how, for_good: false }, id)
+    }
+
+    /// The same, as it stands.
+    pub fn one_of(&mut self, tag: u16, end: &End, id: ActorId) -> Option<Result<u64, No>> {
+        let held = self.control(usize::from(id.worker), tag, end);
+        self.run_all();
+        self.reply(held)
+    }
+
+    /// Launches a supervised actor with hooks.
+    pub fn supervised(&mut self, worker: usize, actor: Fussy) -> Address<Probe> {
+        let slot = self.slots[worker];
+        self.flags = ADOPT_SUPERVISED;
+        let held = self.adopt(worker, slot, 1, 1, 8, vec![actor]);
+        self.flags = 0;
+        self.run_all();
+        assert_eq!(self.reply(held), Some(Ok(0)));
+        take_log();
+        Address::new(ActorId { slot, generation: 1, worker: worker as u16 })
     }
 
     /// Launches a probe with this number and waits for it.
@@ -589,6 +635,15 @@ unsafe fn hook_wake_worker(data: *const (), _worker: u32) {
 unsafe fn hook_wake_cell(data: *const (), cell: u32) {
     // SAFETY: as above.
     unsafe { &*data.cast::<Host>() }.woken.borrow_mut().push(cell);
+}
+
+unsafe fn hook_ask_cycle(_data: *const (), _report: u32, length: u32, names: &[u64; CYCLE_NAMES]) {
+    let mut names = cycle_names(length, names);
+    log(Event::Cycle(length, [(); 2].map(|()| names.next().expect("a cycle of two at least"))));
+}
+
+unsafe fn hook_notice(_data: *const (), notice: &Notice) {
+    log(Event::Noticed(*notice));
 }
 
 unsafe fn hook_dead_letter(_data: *const (), _worker: u32, header: &Header, message: Lines, reason: KernelError) {
