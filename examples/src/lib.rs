@@ -4,6 +4,7 @@
 #![cfg_attr(target_arch = "nvptx64", no_std)]
 
 pub mod bank;
+pub mod growth;
 pub mod letters;
 pub mod savina;
 pub mod shop;

@@ -41,6 +41,11 @@ fn without_rates(output: &str) -> String {
 }
 
 #[test]
+fn skynet() {
+    assert_eq!(without_rates(&stdout_of(env!("CARGO_BIN_EXE_skynet"), &[])), expected("skynet.txt"));
+}
+
+#[test]
 fn savina_runs_every_program() {
     let output = stdout_of(env!("CARGO_BIN_EXE_savina"), &["--small", "--workers", "2"]);
     assert_eq!(without_rates(&output), expected("savina.txt"));

@@ -4,6 +4,7 @@ mod asks;
 mod capacity;
 mod cycles;
 mod delivery;
+mod ends;
 mod errors;
 mod fate;
 mod life;
@@ -11,6 +12,7 @@ mod messages;
 mod priorities;
 mod state;
 mod stuck;
+mod supervision;
 mod time;
 
 use std::any::Any;
@@ -87,6 +89,7 @@ cases! {
     "2.1" "Of the messages that wait in a mailbox, those of high priority are handled before those of normal priority." priorities::high_goes_first;
     "2.2" "After 16 messages of high priority in a row, a message of normal priority that waits goes next." priorities::normal_is_not_starved;
     "2.3" "Messages of the same priority are handled in the order in which they came." priorities::first_come_first_served;
+    "2.4" "What the host tells a worker about an actor, such as a kill, waits in no mailbox, and finds room in a ring that is full of messages." priorities::the_runtime_goes_first;
 
     "3.1" "A full mailbox refuses a message: the error names the actor and its capacity, and gives the message back." capacity::a_full_mailbox_refuses;
     "3.2" "A full mailbox loses nothing: what it had accepted is handled." capacity::a_full_mailbox_keeps;
@@ -155,4 +158,24 @@ cases! {
     "12.9" "A worker whose timers are all in use sets no other one, and says how many it has." time::no_timer_left;
     "12.10" "A shutdown does not wait for timers, and none fires once it has begun." time::a_shutdown_waits_for_no_timer;
     "12.11" "A grid that hibernates wakes for the first timer." time::a_sleeping_grid_wakes;
+
+    "13.1" "An actor that is stopped handles nothing more: what waits comes back or is a dead letter, a suspended handler goes on to its end, and then `shutdown` runs." ends::a_stop;
+    "13.2" "An actor that is drained handles what was sent before, and nothing that is sent after." ends::a_drain;
+    "13.3" "Of an actor that is killed a suspended handler is dropped, who asked it is told that it was interrupted, and `shutdown` does not run." ends::a_kill;
+    "13.4" "An actor that stops itself does so after the message in which it said so." ends::an_actor_stops_itself;
+    "13.5" "An actor stops or kills another, on its own worker or on another." ends::an_actor_ends_another;
+    "13.6" "Who monitors an actor, the host or another actor, hears of its end once, with the reason, also if it had ended before." ends::monitors;
+    "13.7" "When one of two linked actors crashes or is killed, the other is killed; when one stops, the other goes on." ends::links;
+    "13.8" "The slot of an actor that has ended is used again, and a message to the old address comes back." ends::slots_again;
+    "13.9" "A handler spawns an actor on its own worker or on another; the address may be used at once." ends::spawned;
+    "13.10" "A worker has room for so many spawned actors; one more is an error, until one has ended." ends::so_many_spawned;
+    "13.11" "Every message to an actor that is stopped, drained or killed is either handled, returned, or a dead letter." ends::nothing_is_lost;
+
+    "14.1" "A supervised actor that ends is started again if its policy says so for that reason." supervision::the_table;
+    "14.2" "While that is decided, its address stays valid and its messages wait; after a restart they are handled." supervision::messages_wait;
+    "14.3" "A restarted actor has the value that it was launched with or, if so specified, the state that it had, and its `initialize` runs again." supervision::the_state_after;
+    "14.4" "What waits for a supervised actor that is not started again comes back or is a dead letter." supervision::what_is_let_go;
+    "14.5" "One-for-one starts the actor again, one-for-all all children, rest-for-one the actor and those that were started after it; a child that is never started again is gone then." supervision::strategies;
+    "14.6" "With more restarts than its limit a supervisor stops its children: a supervisor above it starts them all again, and without one the host hears of it." supervision::escalation;
+    "14.7" "An error that a handler returns ends nobody." supervision::an_error_ends_nobody;
 }

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod echo;
 pub mod gate;
 pub mod mortal;
+pub mod parent;
 pub mod relay;
 pub mod subject;
 pub mod team;

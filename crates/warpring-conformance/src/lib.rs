@@ -28,9 +28,9 @@ pub use letters::Letters;
 #[cfg(not(target_arch = "nvptx64"))]
 pub use setup::{Named, Setup, eventually, launch, launch_on, same};
 
-use warpring::Timer;
+use warpring::{ActorId, Down, Timer};
 
-use kernels::{cell::*, clock::*, echo::*, gate::*, mortal::*, relay::*, subject::*, team::*};
+use kernels::{cell::*, clock::*, echo::*, gate::*, mortal::*, parent::*, relay::*, subject::*, team::*};
 
 /// The PTX of these kernels for teams of a whole block; that in `MODULE` is for teams of a warp.
 #[cfg(not(target_arch = "nvptx64"))]
@@ -57,5 +57,9 @@ warpring::export! {
     Clock {
         Wind => u32, Remind => (), Unwind => bool, UnwindThis => bool, LastTimer => Timer, Alarm => (), ReadAlarms => Alarms,
         Doze => u64, LastWish => ()
+    }
+    Parent {
+        Bear => ActorId, Quit => (), Finish => (), Watch => (), Tie => (), Down => (), ReadParent => Fared, Add => u64, Get => u64,
+        Hold => u64, Crash => (), Fail => ()
     }
 }

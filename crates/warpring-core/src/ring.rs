@@ -552,6 +552,15 @@ mod shared {
         /// [`Closed`] after [`close`](Self::close).
         #[inline]
         pub fn push<S: Scope>(&self, header: &Header, payload: Parcel<'_>) -> Result<bool, Closed> {
+            self.push_sparing::<S>(0, header, payload)
+        }
+
+        /// As [`push`](Self::push), but leaves `spare` lines free, for messages that are more important.
+        ///
+        /// # Errors
+        /// [`Closed`] after [`close`](Self::close).
+        #[inline(always)]
+        pub fn push_sparing<S: Scope>(&self, spare: u32, header: &Header, payload: Parcel<'_>) -> Result<bool, Closed> {
             let lines = u64::from(header.lines);
             let mut tail = self.tail.load(Ordering::Relaxed);
             loop {
@@ -559,7 +568,7 @@ mod shared {
                     return Err(Closed);
                 }
                 let need = (tail + lines) as u32;
-                let capacity = self.ring.mask + 1;
+                let capacity = self.ring.mask + 1 - spare;
                 // SYNC: credit (acquire, here or below): the claim may overwrite what the consumer has read.
                 if need.wrapping_sub(self.credit.load(Ordering::Acquire)) > capacity {
                     // SYNC: credit (acquire); passed on to other producers by the release below.

@@ -94,6 +94,8 @@ pub(crate) struct Shared {
     pub(crate) plan: Plan,
     /// Somebody uses the staging area of the plan.
     pub(crate) staging: AtomicBool,
+    /// Lines of each shared ring that messages to actors leave free, so that the workers can be told something under any load.
+    spare: u32,
     #[allow(dead_code, reason = "owns what the rings and workers point to")]
     memory: Memory,
 }
@@ -114,6 +116,8 @@ unsafe impl Sync for Shared {}
 
 /// Ports of a host backend: their rings cost nothing until they are used.
 pub(crate) const HOST_PORTS: u32 = MAX_PORTS as u32;
+/// Lines for control messages in each shared ring, of a ring that is large enough.
+const SPARE: u32 = 8;
 /// Largest state that the host reads or writes at once.
 pub(crate) const STAGING_BYTES: u32 = 1 << 20;
 
@@ -232,6 +236,7 @@ impl Shared {
             epoch: Instant::now(),
             plan,
             staging: AtomicBool::new(false),
+            spare: if plan.limits.ring_lines >= 8 * SPARE { SPARE } else { 0 },
             memory,
         })
     }
@@ -250,14 +255,14 @@ impl Shared {
     /// Lets a backend without threads of its own do some work. Whoever waits calls it.
     #[inline]
     pub(crate) fn pump(&self) {
-        self.pump_until(u64::MAX);
+        self.pump_until(u64::MAX, &|| false);
     }
 
-    /// As [`pump`](Self::pump), for a waiter who waits until this time on the workers' clock.
+    /// As [`pump`](Self::pump), for a waiter who waits until this time on the workers' clock, or until `done`.
     #[inline]
-    pub(crate) fn pump_until(&self, until: u64) {
+    pub(crate) fn pump_until(&self, until: u64, done: &dyn Fn() -> bool) {
         if let Some(engine) = self.engine.get() {
-            engine.pump(self, until);
+            engine.pump(self, until, done);
         }
     }
 
@@ -296,7 +301,7 @@ impl Shared {
         if self.closing.load(Ordering::Relaxed) {
             return Err(self.stopped());
         }
-        match seat.ingress.push::<System>(header, parcel) {
+        match seat.ingress.push_sparing::<System>(self.spare, header, parcel) {
             Ok(true) => {
                 self.wake(worker);
                 Ok(())
