@@ -686,6 +686,8 @@ fn drain(shared: &Arc<Shared>, limit: Duration) -> Result<(), ShutdownError> {
             return if quiet { Ok(()) } else { Err(ShutdownError::NotDrained { handlers: frames, waiting, limit }) };
         }
         if !quiet {
+            // In the simulator time passes only while somebody waits, and what is left may wait for a time.
+            shared.pump();
             // The workers need the cores more than this poll does.
             std::thread::park_timeout(pause);
             pause = (pause * 2).min(Duration::from_millis(2));
