@@ -2,6 +2,7 @@
 
 mod asks;
 mod capacity;
+mod cycles;
 mod delivery;
 mod ends;
 mod errors;
@@ -11,7 +12,9 @@ mod life;
 mod messages;
 mod priorities;
 mod state;
+mod stuck;
 mod supervision;
+mod time;
 mod topics;
 
 use std::any::Any;
@@ -98,6 +101,8 @@ cases! {
     "3.6" "A handler that tells an actor of another worker waits while the ring between them is full." capacity::actors_wait_for_rings;
     "3.7" "A port whose window is full gives the message back at once." capacity::a_full_window_refuses;
     "3.8" "A worker without a free message slot refuses, names itself, and gives the message back." capacity::no_slot_left;
+    "3.9" "A handler that keeps its worker for longer than the budget is reported once, while it runs, with its actor and its worker." stuck::a_stuck_handler_is_reported;
+    "3.10" "A handler that awaits, or ends within the budget, is not reported, however many run in a row." stuck::others_are_not_reported;
 
     "4.1" "An ask whose reply does not come within its limit ends with an error that names the actor and how long it waited." asks::a_limit_ends_an_ask;
     "4.2" "A message whose deadline has passed before the actor came to it is not handled." asks::an_expired_message_is_not_handled;
@@ -107,8 +112,10 @@ cases! {
     "4.6" "While a handler awaits a reply, its worker goes on with other actors, and its own next message waits." asks::a_suspended_handler_keeps_nobody;
     "4.7" "Chains of asks across workers end, also many at once and through small rings." asks::chains_end;
     "4.8" "Workers whose actors ask each other in cycles do not block, as long as each ask goes to an actor that is free and frames are left." asks::cycles_through_free_actors_end;
-    "4.9" "A cycle of asks that comes back to an actor which waits ends by its deadline, and the actors are free again." asks::a_cycle_through_a_busy_actor_ends;
+    "4.9" "A cycle of asks that comes back to an actor which waits is found: one of its asks fails long before its limit, the error names the actors, and all of them are free again." cycles::a_cycle_is_found;
     "4.10" "A handler that yields lets the other actors of its worker run." asks::a_yield_lets_others_run;
+    "4.11" "A cycle of asks is found on one worker and across workers, of two actors and of many, and also where several form at once." cycles::many_cycles_are_found;
+    "4.12" "Asks that are many, slow, or far from their end are not taken for a cycle." cycles::no_cycle_is_made_up;
 
     "5.1" "An error that a handler returns reaches the asker as it is, and the actor goes on." errors::an_error_is_a_reply;
     "5.2" "A panic in a handler reaches the asker with file and line, also after an await." errors::a_panic_comes_back;
@@ -159,6 +166,18 @@ cases! {
     "11.11" "A topic counts its subscribers, what was published, and what subscribers lost." topics::topics_are_counted;
     "11.12" "Topics and the subscribers of each are limited, and what is beyond the limit is refused with an error that names it." topics::topics_are_limited;
     "11.13" "What was published before a shutdown or a drop is handled by each subscriber or becomes a dead letter, and never both." topics::publications_have_one_fate;
+
+    "12.1" "A handler that sleeps goes on after its time, and not before." time::a_sleep_lasts;
+    "12.2" "A timer tells its message once, not before its time, and in the name of the actor that set it." time::a_timer_fires_once;
+    "12.3" "Timers of an actor tell one actor their messages in the order in which they are due." time::timers_fire_in_order;
+    "12.4" "`every` tells its message at whole periods from its start, and leaves out those that have passed while the worker was busy." time::a_period_is_kept;
+    "12.5" "A timer that was cancelled in time tells nothing, and `cancel` says whether it was in time." time::a_timer_is_cancelled;
+    "12.6" "A timer's message that its target does not take becomes a dead letter with target, sender and reason." time::nobody_takes_it;
+    "12.7" "A timer's message waits while the ring to its target's worker is full, and is not lost." time::a_full_ring_is_waited_for;
+    "12.8" "A timer ends with the actor that set it." time::a_timer_ends_with_its_actor;
+    "12.9" "A worker whose timers are all in use sets no other one, and says how many it has." time::no_timer_left;
+    "12.10" "A shutdown does not wait for timers, and none fires once it has begun." time::a_shutdown_waits_for_no_timer;
+    "12.11" "A grid that hibernates wakes for the first timer." time::a_sleeping_grid_wakes;
 
     "13.1" "An actor that is stopped handles nothing more: what waits comes back or is a dead letter, a suspended handler goes on to its end, and then `shutdown` runs." ends::a_stop;
     "13.2" "An actor that is drained handles what was sent before, and nothing that is sent after." ends::a_drain;

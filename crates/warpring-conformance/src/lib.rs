@@ -28,9 +28,9 @@ pub use letters::Letters;
 #[cfg(not(target_arch = "nvptx64"))]
 pub use setup::{Named, Setup, eventually, launch, launch_on, same};
 
-use warpring::{ActorId, Down};
+use warpring::{ActorId, Down, Timer};
 
-use kernels::{cell::*, echo::*, gate::*, herald::*, mortal::*, parent::*, relay::*, subject::*, team::*};
+use kernels::{cell::*, clock::*, echo::*, gate::*, herald::*, mortal::*, parent::*, relay::*, subject::*, team::*};
 
 /// The PTX of these kernels for teams of a whole block; that in `MODULE` is for teams of a warp.
 #[cfg(not(target_arch = "nvptx64"))]
@@ -45,7 +45,7 @@ warpring::export! {
     }
     Relay {
         Spread => u64, Forward => u64, Through => u32, AskSelf => bool, Travel => u32, TellOn => (), Look => Seen, Provoke => u32,
-        Greet => u64
+        Greet => u64, Walk => u32, Serve => (), Passed => (), ReadRally => [u32; 2]
     }
     Mortal { Add => u64, Nap => u64, ReadLife => Life }
     Echo {
@@ -54,6 +54,10 @@ warpring::export! {
     }
     Team { Bump => Bumped, Fill => Filled, Together => Sums, Vote => Votes }
     Cell { Mix => u64 }
+    Clock {
+        Wind => u32, Remind => (), Unwind => bool, UnwindThis => bool, LastTimer => Timer, Alarm => (), ReadAlarms => Alarms,
+        Doze => u64, LastWish => ()
+    }
     Parent {
         Bear => ActorId, Quit => (), Finish => (), Watch => (), Tie => (), Down => (), ReadParent => Fared, Add => u64, Get => u64,
         Hold => u64, Crash => (), Fail => ()

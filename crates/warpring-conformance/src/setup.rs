@@ -76,6 +76,18 @@ impl Setup {
         if self.simulated() { simulated } else { full }
     }
 
+    /// The backend, hibernating after so long with nothing to do; `None` if it is no grid.
+    #[must_use]
+    pub fn hibernating(&self, idle: Duration) -> Option<Self> {
+        let backend = match &self.backend {
+            #[cfg(feature = "sim")]
+            Backend::Sim(options) => Backend::Sim(options.clone().hibernate_after(idle)),
+            Backend::Cuda(options) => Backend::Cuda(options.clone().hibernate_after(idle)),
+            _ => return None,
+        };
+        Some(Self { backend, ..self.clone() })
+    }
+
     /// The backend with every size of team that it offers: six in the simulator, one elsewhere.
     #[must_use]
     pub fn teams(&self) -> Vec<Self> {

@@ -24,7 +24,7 @@ use crate::module::Handles;
 use crate::resident::{Resident, State};
 use crate::ring::Lines;
 use crate::team::{AnyTeam, Site, Team, with_team};
-use crate::worker::{Sent, Worker};
+use crate::worker::{Sent, Timer, Worker};
 
 /// Order of a message in its target's mailbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -310,7 +310,7 @@ impl<'a> RingContext<'a> {
     ///
     /// # Errors
     /// What the other handler returned, or [`KernelError::Deadline`], `Stopped`, `MailboxFull`, `Overloaded`, `Panicked`,
-    /// `AskedItself`.
+    /// `AskedItself`, `AskCycle`.
     #[inline(always)]
     #[track_caller]
     pub fn ask<'c, K: Handles<M>, M: RingMessage>(&'c mut self, to: Address<K>, message: M) -> Ask<'c, 'a, K, M> {
@@ -388,8 +388,57 @@ impl<'a> RingContext<'a> {
     /// Suspends the handler for a time; the worker goes on with other actors.
     #[track_caller]
     pub fn sleep<'c>(&'c mut self, time: Duration) -> Sleep<'c, 'a> {
-        let time = time.as_nanos().min(u128::from(u64::MAX / 2)) as u64;
-        Sleep { ctx: self, time, started: false, site: Site::caller() }
+        Sleep { ctx: self, time: nanoseconds(time), started: false, site: Site::caller() }
+    }
+
+    /// Tells `to` the message after a time, in this actor's name. The timer can be kept in state, and
+    /// [cancelled](Self::cancel).
+    ///
+    /// It fires at the first look at the clock after its time: a busy worker looks once in 64 steps. A target that does not take the
+    /// message then makes a dead letter of it; while the ring to the target's worker is full, the message waits. A timer ends with
+    /// this actor, and no timer fires once the runtime shuts down. Timers are kept by the worker, on the device, and a grid that
+    /// hibernates wakes for them.
+    ///
+    /// # Errors
+    /// [`KernelError::NoTimer`] if all timers of the worker are in use, [`KernelError::Stopped`] once the runtime shuts down.
+    #[track_caller]
+    pub fn after<K: Handles<M>, M: RingMessage>(&mut self, delay: Duration, to: Address<K>, message: M) -> Result<Timer> {
+        self.timer(delay, 0, to.id(), K::TAG, &message)
+    }
+
+    /// Tells `to` the message again and again, one period after another from now on, until it is [cancelled](Self::cancel) or this
+    /// actor ends. As [`after`](Self::after) otherwise.
+    ///
+    /// It fires at whole periods from its start. Those that have passed unseen, because the worker was busy or the grid slept, are
+    /// left out. A period of 0 counts as a nanosecond: it fires at each look at the clock.
+    ///
+    /// # Errors
+    /// As for [`after`](Self::after).
+    #[track_caller]
+    pub fn every<K: Handles<M>, M: RingMessage>(&mut self, period: Duration, to: Address<K>, message: M) -> Result<Timer> {
+        self.timer(period, nanoseconds(period).max(1), to.id(), K::TAG, &message)
+    }
+
+    /// Ends a timer of this actor. True if it was still to fire, which it then does not; false if it has fired for the last time, or
+    /// is not this actor's.
+    #[track_caller]
+    pub fn cancel(&mut self, timer: Timer) -> bool {
+        self.lead(|worker, frame| worker.cancel_timer(frame, timer))
+    }
+
+    #[track_caller]
+    fn timer<M: RingMessage>(&mut self, delay: Duration, period: u64, to: ActorId, tag: u16, message: &M) -> Result<Timer> {
+        let delay = nanoseconds(delay);
+        let what = (tag, const { lines_for(M::SIZE) as u8 });
+        let (worker, frame) = (self.worker, self.frame);
+        let (timer, code, detail) = with_team!(self.team, |team, _F| {
+            team.note(|| digest(target(to), message).wrapping_add(delay));
+            team.lead(|| {
+                // SAFETY: only the leader is inside `lead`, and the scheduler is not running while a handler does.
+                encode(message, |parcel| unsafe { (*worker).set_timer(frame, to, what, (delay, period), parcel) })
+            })
+        });
+        if code == 0 { Ok(timer) } else { Err(KernelError::from_parts(code as u16, detail)) }
     }
 
     /// Lets other actors of this worker run, then goes on.
@@ -430,6 +479,11 @@ impl<'a> RingContext<'a> {
 
 fn target(to: ActorId) -> u64 {
     u64::from(to.slot) | u64::from(to.generation) << 32 | u64::from(to.worker) << 48
+}
+
+/// A time in nanoseconds, at most 292 years.
+fn nanoseconds(time: Duration) -> u64 {
+    time.as_nanos().min(u128::from(u64::MAX / 2)) as u64
 }
 
 /// What all lanes must send alike: FNV-1a over the words of a message and its target.

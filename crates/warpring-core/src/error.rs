@@ -34,6 +34,17 @@ pub enum KernelError {
     },
     /// An actor asked itself: it handles one message at a time, so the answer could never come.
     AskedItself,
+    /// The asks of some actors form a cycle, of which this one is a part: none of them could ever be answered. `Runtime::ask_cycles`
+    /// lists the actors.
+    AskCycle {
+        /// Number of the report.
+        report: u32,
+    },
+    /// All timers of the worker are in use: raise `RuntimeBuilder::timers`.
+    NoTimer {
+        /// How many it has.
+        limit: u32,
+    },
     /// No room for another spawned actor on this worker: raise it with `RuntimeBuilder::spawned_actors`.
     TooManyActors,
     /// The handler was dropped while it was suspended: its actor was killed, or its worker stopped.
@@ -64,10 +75,12 @@ impl KernelError {
             Self::Malformed => (6, 0),
             Self::Panicked { line } => (7, line),
             Self::AskedItself => (8, 0),
+            Self::NoTimer { limit } => (12, limit),
+            Self::AskCycle { report } => (13, report),
             Self::TooManyActors => (9, 0),
             Self::WrongModule => (10, 0),
             Self::Interrupted => (11, 0),
-            Self::RingFull { worker } => (16, worker),
+            Self::RingFull { worker } => (14, worker),
         }
     }
 
@@ -81,10 +94,12 @@ impl KernelError {
             5 => Self::Overloaded,
             7 => Self::Panicked { line: detail },
             8 => Self::AskedItself,
+            13 => Self::AskCycle { report: detail },
+            12 => Self::NoTimer { limit: detail },
             9 => Self::TooManyActors,
             10 => Self::WrongModule,
             11 => Self::Interrupted,
-            16 => Self::RingFull { worker: detail },
+            14 => Self::RingFull { worker: detail },
             _ => Self::Malformed,
         }
     }
@@ -101,6 +116,12 @@ impl fmt::Display for KernelError {
             Self::Malformed => f.write_str("the message's bytes are not a value of its type"),
             Self::Panicked { line } => write!(f, "the handler panicked (line {line})"),
             Self::AskedItself => f.write_str("an actor cannot ask itself"),
+            Self::AskCycle { report } => {
+                write!(f, "actors ask each other in a circle, and none can answer (report {report}, see `Runtime::ask_cycles`)")
+            }
+            Self::NoTimer { limit } => {
+                write!(f, "all {limit} timers of the worker are in use: raise it with `RuntimeBuilder::timers`")
+            }
             Self::TooManyActors => f.write_str("no room for another spawned actor on this worker"),
             Self::Interrupted => f.write_str("the handler was dropped while it was suspended"),
             Self::WrongModule => f.write_str("the kernel is not of the module that the runtime runs"),

@@ -13,6 +13,7 @@
 //!    └──────────────── flushing
 //! ```
 
+use crate::address::ActorId;
 use crate::error::KernelError;
 use crate::message::{FIRST_WORDS, Kind, Packed, Parcel, RingMessage, encode, lines_for};
 use crate::ring::Line;
@@ -54,7 +55,11 @@ pub struct Frame {
     pub(crate) request: Packed,
     /// How many asks this frame has made, over all its uses: pairs a reply with the ask that waits.
     pub(crate) asks: u32,
+    /// The ask that was last suspected to be part of a cycle.
+    pub(crate) suspected: u32,
     pub(crate) wake_at: u64,
+    /// Whom it asked last.
+    pub(crate) asked: ActorId,
     pub(crate) next: u32,
     pub(crate) peer: u32,
     pub(crate) kind: u16,
@@ -71,6 +76,9 @@ pub struct Frame {
     pub(crate) outcome: Outcome,
     /// Lines for a reply that comes in, or for the rest of one that goes out.
     pub(crate) buffer: *mut Line,
+    /// When the suspected ask sends its next probe, and how many it has sent.
+    pub(crate) probe_at: u64,
+    pub(crate) probes: u8,
 }
 
 impl Frame {

@@ -28,6 +28,7 @@ mod resident;
 pub mod ring;
 pub mod run;
 pub mod scoped;
+mod shown;
 pub mod team;
 pub mod worker;
 
@@ -41,4 +42,5 @@ pub use mailbox::Actor;
 pub use message::{Malformed, RingMessage};
 pub use name::Name;
 pub use resident::{Resident, State};
-pub use worker::{How, Published};
+pub use shown::Doing;
+pub use worker::{How, Published, Timer};

@@ -284,6 +284,7 @@ pub const fn fingerprint(parts: &[u64]) -> u64 {
         size_of::<Outcome>(),
         size_of::<Peer>(),
         size_of::<Worker>(),
+        size_of::<crate::worker::TimerSlot>(),
         message::LINE_BYTES,
         message::FIRST_PAYLOAD,
         message::NEXT_PAYLOAD,

@@ -5,7 +5,7 @@
 //! the other is host memory that the device can address.
 //!
 //! ```text
-//! device: workers | peers | inlets | rings between workers | actors | mailbox nodes | frames | frame lines | lanes | spawned | directories
+//! device: workers | peers | inlets | rings between workers | actors | mailbox nodes | frames | frame lines | lanes | spawned | timers | their heaps | their messages | directories
 //! shared: leave word | open ports | parked words | reply cells | parked cells | ingress rings | port rings | letters | posts | closed | staging | grids
 //! ```
 
@@ -20,7 +20,7 @@ use crate::module::ModuleTable;
 use crate::post::Post;
 use crate::ring::{Consumer, Line, Producer, RingMemory};
 use crate::scoped::Word32;
-use crate::worker::{Hooks, LinkMemory, MAX_PORTS, Peer, SpawnMemory, Worker, WorkerMemory};
+use crate::worker::{Due, Hooks, LinkMemory, MAX_PORTS, Peer, SpawnMemory, TimerMemory, TimerSlot, Worker, WorkerMemory};
 
 /// The limits of a runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub struct Limits {
     pub waiting: u32,
     /// Handlers that may be suspended on a worker.
     pub frames: u32,
+    /// Timers of a worker.
+    pub timers: u32,
     /// Reply cells of the host.
     pub cells: u32,
     /// Ports; at most [`MAX_PORTS`].
@@ -95,6 +97,16 @@ const fn ring_bytes(lines: u32) -> u64 {
     lines as u64 * LINE + APART
 }
 
+/// Addresses of what a worker shows; of the first frame and the first actor, and how far the next ones are.
+pub(crate) struct Seen {
+    pub(crate) step: u64,
+    pub(crate) current: u64,
+    pub(crate) frame_actor: u64,
+    pub(crate) frame_bytes: u64,
+    pub(crate) generation: u64,
+    pub(crate) actor_bytes: u64,
+}
+
 #[derive(Clone, Copy)]
 enum Device {
     Workers,
@@ -107,6 +119,9 @@ enum Device {
     FrameLines,
     Lanes,
     Spawned,
+    Timers,
+    TimerHeaps,
+    TimerLines,
     Directories,
     End,
 }
@@ -150,6 +165,9 @@ impl Plan {
             w * u64::from(l.frames) * u64::from(l.max_lines) * LINE,
             w * u64::from(l.frames) * u64::from(l.lanes) * u64::from(l.lane_bytes),
             w * u64::from(l.spawned) * u64::from(l.spawn_stride),
+            w * u64::from(l.timers) * size_of::<TimerSlot>() as u64,
+            w * u64::from(l.timers) * size_of::<Due>() as u64,
+            w * u64::from(l.timers) * u64::from(l.max_lines) * LINE,
             w * l.directory.bytes(),
         ];
         sizes[..section as usize].iter().map(|bytes| apart(*bytes)).sum()
@@ -265,6 +283,37 @@ impl Plan {
         (Self::ring(base, 2 * pair, lines), Self::ring(base, 2 * pair + 1, lines))
     }
 
+    /// The memory of a worker's timers.
+    fn timers(&self, worker: u32) -> TimerMemory {
+        let l = &self.limits;
+        let first = u64::from(worker) * u64::from(l.timers);
+        let at = |section, bytes: u64| self.device + self.in_device(section) + first * bytes;
+        TimerMemory {
+            slots: pointer(at(Device::Timers, size_of::<TimerSlot>() as u64)),
+            heap: pointer(at(Device::TimerHeaps, size_of::<Due>() as u64)),
+            lines: pointer(at(Device::TimerLines, u64::from(l.max_lines) * LINE)),
+            count: l.timers,
+        }
+    }
+
+    /// Where a worker shows what it does.
+    pub(crate) fn seen(&self, worker: u32) -> Seen {
+        let l = &self.limits;
+        let w = u64::from(worker);
+        let (frame_bytes, actor_bytes) = (size_of::<Frame>() as u64, size_of::<Actor>() as u64);
+        let at = self.worker(worker).expose_provenance() as u64;
+        let frames = self.device + self.in_device(Device::Frames) + w * u64::from(l.frames) * frame_bytes;
+        let actors = self.device + self.in_device(Device::Actors) + w * u64::from(l.actors) * actor_bytes;
+        Seen {
+            step: at + core::mem::offset_of!(Worker, steps) as u64,
+            current: at + core::mem::offset_of!(Worker, current) as u64,
+            frame_actor: frames + core::mem::offset_of!(Frame, actor) as u64,
+            frame_bytes,
+            generation: actors + core::mem::offset_of!(Actor, generation) as u64,
+            actor_bytes,
+        }
+    }
+
     /// Builds a worker, with its ends of all its rings.
     ///
     /// # Safety
@@ -312,6 +361,7 @@ impl Plan {
                 ),
                 frame_count: l.frames,
                 frame_lines: pointer(self.device + self.in_device(Device::FrameLines) + w * u64::from(l.frames) * lines),
+                timers: self.timers(worker),
                 lane_memory: pointer(
                     self.device
                         + self.in_device(Device::Lanes)

@@ -67,7 +67,7 @@ pub struct Exit {
     pub why: Left,
     /// Nothing is to be done before `next_wake`, unless a message comes.
     pub quiet: bool,
-    /// When the first suspended handler wants to go on, on the worker's clock.
+    /// When the first suspended handler wants to go on or the first timer is due, on the worker's clock.
     pub next_wake: u64,
     /// Requests that it has pushed to other workers, since the start.
     pub sent: u64,

@@ -2,10 +2,12 @@
 //! thread (or block) which executes it, so that a worker that died can be taken over by another.
 //!
 //! `worker/mail.rs` moves messages, `worker/listen.rs` finds them in a grid, `worker/life.rs` starts and ends actors,
-//! `worker/link.rs` is what a worker of a grid has to do with the host, `worker/copy.rs` copies an actor's state, `worker/topics.rs`
-//! keeps names and publishes on topics.
+//! `worker/link.rs` is what a worker of a grid has to do with the host, `worker/copy.rs` copies an actor's state,
+//! `worker/cycle.rs` finds asks that can never be answered,
+//! `worker/timer.rs` sends messages when their time has come, `worker/topics.rs` keeps names and publishes on topics.
 
 mod copy;
+mod cycle;
 mod end;
 mod life;
 mod link;
@@ -13,21 +15,25 @@ mod listen;
 mod mail;
 mod notice;
 mod spawn;
+mod timer;
 mod topics;
 
 pub use copy::{CONTROL_COPY, CopyState};
+pub use cycle::{CYCLE_NAMES, cycle_names, read_cycle};
 pub use end::{CONTROL_END, CONTROL_RESTART, CONTROL_WATCH, End, How};
-pub use life::{ADOPT_SUPERVISED, Adopt, CONTROL_ADOPT, CONTROL_PROBE, CONTROL_STOP, Report};
+pub use life::{ADOPT_SUPERVISED, Adopt, CONTROL_ADOPT, CONTROL_DRAIN, CONTROL_PROBE, CONTROL_STOP, Report};
 pub use link::{LETTER_WHOLE, Launch, LinkMemory};
 pub(crate) use mail::{Send, Sent};
 pub use notice::Notice;
 pub use spawn::SpawnMemory;
 pub(crate) use spawn::Spawning;
+pub use timer::{Due, Timer, TimerMemory, TimerSlot};
 pub use topics::{CONTROL_CHANGE, CONTROL_COUNTS, CONTROL_PUBLISH, Published};
 pub(crate) use topics::{Outlet, Publication};
 
 use core::ptr;
 
+use crate::address::ActorId;
 use crate::context::RingContext;
 use crate::directory::Directory;
 use crate::error::KernelError;
@@ -40,6 +46,7 @@ use crate::message::{Kind, Packed, deadline_passed};
 use crate::module::{Lane, ModuleTable, Op};
 use crate::ring::{Consumer, Line, Lines, Producer};
 use crate::scoped::Word32;
+use crate::shown::Shown;
 use crate::team::{AnyTeam, Fabric};
 
 /// Exclusive connections that host threads may open, besides the ingress ring that all share.
@@ -50,9 +57,10 @@ pub const MAX_WORKERS: u32 = 512;
 const LOCAL_BUDGET: u32 = 32;
 /// Messages looked over for priority at once.
 const SCAN: u32 = 16;
-/// An idle worker that waits for room in a ring looks again after this time.
-#[cfg(not(target_arch = "nvptx64"))]
+/// A worker that waits for room in a ring looks again after this time.
 const LOOK_FOR_ROOM_NS: u64 = 50_000;
+/// An actor that is on no worker.
+const NOBODY: ActorId = ActorId { slot: u32::MAX, generation: 0, worker: u16::MAX };
 /// Steps between two looks at the clock while busy; a power of two.
 const TICK_STEPS: u32 = 64;
 
@@ -111,6 +119,8 @@ pub struct Hooks {
     /// A message that wanted no reply was not handled to its end. `header.lines` is 0 if a handler had taken it: then its payload
     /// is gone, and the lines hold nothing.
     pub dead_letter: unsafe fn(*const (), worker: u32, header: &Header, message: Lines, reason: KernelError),
+    /// Asks form a cycle: the number of the report, how many actors, and the first of them (see [`cycle_names`]).
+    pub ask_cycle: unsafe fn(*const (), report: u32, length: u32, names: &[u64; CYCLE_NAMES]),
     /// Something happened that the host has to know.
     pub notice: unsafe fn(*const (), &Notice),
 }
@@ -119,7 +129,7 @@ pub struct Hooks {
 #[cfg(target_arch = "nvptx64")]
 #[derive(Clone, Copy, Default)]
 pub struct Hooks {
-    _unused: [usize; 7],
+    _unused: [usize; 8],
 }
 
 /// A pool or list of frames, by index.
@@ -156,7 +166,7 @@ pub struct Worker {
     pub(crate) index: u32,
     pub(crate) workers: u32,
     pub(crate) lanes: u32,
-    pub(crate) steps: u32,
+    pub(crate) steps: Shown,
 
     /// The message of the step that begins now.
     pub(crate) request: Lines,
@@ -194,15 +204,22 @@ pub struct Worker {
     pub(crate) cell_parked: *const Word32,
 
     pub(crate) now: u64,
+    /// When the first suspended handler waits no longer.
     pub(crate) next_wake: u64,
+    /// When the first timer is due.
+    pub(crate) next_timer: u64,
+    /// When the worker looks for cycles of asks.
+    pub(crate) next_probe: u64,
     pub(crate) ask_limit: u64,
     pub(crate) hooks: Hooks,
     pub(crate) module: *const ModuleTable,
 
     pub(crate) life: life::Life,
+    pub(crate) timers: timer::Timers,
+    pub(crate) cycles: cycle::Cycles,
     pub(crate) counters: Counters,
     /// The frame that runs now; what a panic takes down.
-    pub(crate) current: u32,
+    pub(crate) current: Shown,
     pub(crate) prepared: bool,
     /// The step that runs now began its frame, so the lines of its message are still there.
     pub(crate) began: bool,
@@ -243,6 +260,8 @@ pub struct WorkerMemory {
     pub frame_count: u32,
     /// `frame_count * max_lines` lines.
     pub frame_lines: *mut Line,
+    /// The timers.
+    pub timers: TimerMemory,
     /// `frame_count * lanes * lane_bytes` bytes, aligned to 64.
     pub lane_memory: *mut u8,
     /// One per worker; the entry for this worker itself is not used.
@@ -309,6 +328,10 @@ impl Worker {
                     actor: NONE,
                     request: Packed::default(),
                     asks: 0,
+                    suspected: 0,
+                    asked: ActorId::default(),
+                    probe_at: 0,
+                    probes: 0,
                     wake_at: u64::MAX,
                     next: if index + 1 < memory.frame_count { index + 1 } else { NONE },
                     peer: 0,
@@ -330,7 +353,7 @@ impl Worker {
                 index: memory.index,
                 workers: memory.workers,
                 lanes: memory.lanes,
-                steps: 0,
+                steps: Shown::new(0),
                 request: Lines::flat(memory.nodes),
                 resumable: List::EMPTY,
                 ready: List::EMPTY,
@@ -359,12 +382,16 @@ impl Worker {
                 cell_parked: memory.cell_parked,
                 now: 0,
                 next_wake: u64::MAX,
+                next_timer: u64::MAX,
+                next_probe: u64::MAX,
                 ask_limit: memory.ask_limit,
                 hooks: memory.hooks,
                 module: memory.module,
                 life: life::Life::default(),
+                timers: timer::Timers::new(memory.timers, module.max_lines as u32),
+                cycles: cycle::Cycles::default(),
                 counters: Counters::default(),
-                current: NONE,
+                current: Shown::new(NONE),
                 prepared: false,
                 began: false,
                 copy: None,
@@ -434,9 +461,10 @@ impl Worker {
     /// What to do next.
     #[inline(always)]
     pub(crate) fn next<F: Fabric>(&mut self) -> Step {
-        self.steps = self.steps.wrapping_add(1);
-        if self.steps & (TICK_STEPS - 1) == 0 {
-            self.tick();
+        let steps = self.steps.get().wrapping_add(1);
+        self.steps.set(steps);
+        if steps & (TICK_STEPS - 1) == 0 {
+            self.tick::<F>();
             if F::GRID {
                 self.report();
             }
@@ -515,7 +543,7 @@ impl Worker {
 
     #[inline(always)]
     fn resume(&mut self, frame: u32) -> Step {
-        self.current = frame;
+        self.current.set(frame);
         self.began = false;
         Step::Resume(frame)
     }
@@ -541,7 +569,7 @@ impl Worker {
             (*frame).in_use = true;
             (*actor).frame = index;
         }
-        self.current = index;
+        self.current.set(index);
         self.began = true;
         self.request = request;
         Step::Begin(index)
@@ -551,7 +579,7 @@ impl Worker {
     #[cfg_attr(target_arch = "nvptx64", inline(never))]
     #[cfg_attr(not(target_arch = "nvptx64"), inline(always))]
     pub(crate) fn settle<F: Fabric>(&mut self, frame: *mut Frame, ended: Option<Outcome>) {
-        self.current = NONE;
+        self.current.set(NONE);
         self.idle_rounds = 0;
         match ended {
             Some(outcome) => self.complete::<F>(frame, outcome, false),
@@ -632,11 +660,23 @@ impl Worker {
         self.frames_used -= 1;
     }
 
-    /// Looks at the clock after a step, and wakes frames whose time has come.
+    /// Looks at the clock after a step, wakes frames whose time has come, fires timers, and looks for cycles of asks.
     #[cfg_attr(target_arch = "nvptx64", inline(never))]
-    pub(crate) fn tick(&mut self) {
+    pub(crate) fn tick<F: Fabric>(&mut self) {
         self.look();
         self.wake_due();
+        self.keep_time::<F>();
+    }
+
+    /// Does what is due beside the frames.
+    #[inline(always)]
+    fn keep_time<F: Fabric>(&mut self) {
+        if self.now >= self.next_timer {
+            self.fire::<F>();
+        }
+        if self.now >= self.next_probe {
+            self.look_for_cycles::<F>();
+        }
     }
 
     /// Looks at the clock. Asks of default limit count from the last look, so where a step took long, those that were made in it
@@ -699,17 +739,20 @@ impl Worker {
         // Leaves a producer time to finish its line, which makes a round trip between workers shorter.
         core::hint::spin_loop();
         if self.idle_rounds & (F::IDLE_ROUNDS - 1) == 0 {
-            self.tick();
+            #[cfg(not(target_arch = "nvptx64"))]
+            let fires = self.next_timer;
+            self.tick::<F>();
             if F::GRID {
                 self.report();
             }
             // The device has no host to ask: it looks again.
             #[cfg(not(target_arch = "nvptx64"))]
             {
-                if !self.resumable.is_empty() {
+                // A timer may have given an actor something to do.
+                if !self.resumable.is_empty() || self.now >= fires {
                     return;
                 }
-                let mut wake = self.next_wake;
+                let mut wake = self.next_wake.min(self.next_timer).min(self.next_probe);
                 if core::mem::take(&mut self.blocked) || !self.flushing.is_empty() {
                     // It waits for room in a ring, and whoever makes room wakes nobody.
                     wake = wake.min(self.now.saturating_add(LOOK_FOR_ROOM_NS));
@@ -718,6 +761,7 @@ impl Worker {
                 // Not `tick`: no step took this time.
                 self.now = self.clock();
                 self.wake_due();
+                self.keep_time::<F>();
             }
             #[cfg(target_arch = "nvptx64")]
             {

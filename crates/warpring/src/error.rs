@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use warpring_core::{ActorId, KernelError};
 
+use crate::ask_cycle::AskCycle;
 #[cfg(feature = "cuda")]
 use crate::backend::CudaError;
 
@@ -61,7 +62,7 @@ impl fmt::Display for BuildError {
             Self::BackendNotBuilt { backend, cure } => write!(f, "the {backend} backend is not part of this build: {cure}"),
             Self::Memory { bytes } => write!(
                 f,
-                "there are no {bytes} bytes for this runtime: lower `workers`, `ring_lines`, `max_actors`, `waiting_messages` or `suspended_handlers`"
+                "there are no {bytes} bytes for this runtime: lower `workers`, `ring_lines`, `max_actors`, `waiting_messages`, `suspended_handlers` or `timers`"
             ),
             Self::Thread(why) => write!(f, "a worker thread could not be started: {why}"),
             Self::DeadLetterLog(error) => error.fmt(f),
@@ -254,6 +255,8 @@ pub enum AskError<M> {
         /// What the driver said.
         message: String,
     },
+    /// The handler waited for actors that ask each other in a circle.
+    Cycle(AskCycle),
     /// The runtime ended while the handler was suspended; its work may be half done.
     Interrupted {
         /// The actor.
@@ -271,6 +274,7 @@ impl<M> fmt::Display for AskError<M> {
                 write!(f, "actor {actor} did not reply within {waited:?}; the message may or may not be handled")
             }
             Self::BackendLost { message } => write!(f, "the device has failed: {message}"),
+            Self::Cycle(cycle) => write!(f, "{cycle}"),
             Self::Interrupted { actor } => write!(f, "the runtime ended while actor {actor} was handling the message"),
         }
     }

@@ -10,13 +10,15 @@ extern crate self as warpring;
 
 pub use warpring_core::{
     ActorId, Address, Counts, Down, ExitReason, GpuKernel, GroupAddress, How, KernelError, KernelMetadata, KernelMode, Malformed,
-    Name, Priority, PublishError, Published, Resident, Result, RingContext, RingKernelHandler, RingMessage, State, TryTellError,
-    module,
+    Name, Priority, PublishError, Published, Resident, Result, RingContext, RingKernelHandler, RingMessage, State, Timer,
+    TryTellError, module,
 };
 pub use warpring_macros::{RingKernel, RingMessage, State, export};
 
 #[cfg(not(target_arch = "nvptx64"))]
 mod actor_ref;
+#[cfg(not(target_arch = "nvptx64"))]
+mod ask_cycle;
 #[cfg(not(target_arch = "nvptx64"))]
 mod backend;
 #[cfg(not(target_arch = "nvptx64"))]
@@ -56,6 +58,8 @@ mod slots;
 #[cfg(not(target_arch = "nvptx64"))]
 mod state;
 #[cfg(not(target_arch = "nvptx64"))]
+mod stuck;
+#[cfg(not(target_arch = "nvptx64"))]
 mod supervise;
 #[cfg(not(target_arch = "nvptx64"))]
 mod topic;
@@ -63,6 +67,7 @@ mod topic;
 #[cfg(not(target_arch = "nvptx64"))]
 pub use {
     actor_ref::{ActorRef, Ask, Asking, Group, Tell, Telling},
+    ask_cycle::AskCycle,
     backend::{Backend, IdlePolicy},
     dead_letter::{DeadLetter, DeadLetterLog, Resend},
     ends::{EndError, Monitor},
@@ -74,6 +79,7 @@ pub use {
     reply::Reply,
     runtime::{Launches, Runtime, RuntimeBuilder, Stats},
     state::StateError,
+    stuck::StuckHandler,
     supervise::{ChildSpec, Escalation, Restart, RestartFrom, Strategy, Supervision, Supervisor},
     topic::{Topic, TopicError, TopicStats},
     warpring_core::worker::{Counters, Report},
@@ -88,7 +94,7 @@ pub use backend::{CudaError, CudaOptions, DeviceInfo, devices};
 pub mod prelude {
     pub use warpring_core::{
         ActorId, Address, GpuKernel, GroupAddress, KernelError, Name, Priority, Resident, Result, RingContext, RingKernelHandler,
-        RingMessage, State, TryTellError,
+        RingMessage, State, Timer, TryTellError,
     };
     pub use warpring_macros::{RingKernel, RingMessage, State};
 

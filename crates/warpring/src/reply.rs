@@ -138,6 +138,11 @@ fn error<M>(shared: &Shared, kind: u8, error: KernelError, to: ActorId, message:
     }
     match error {
         KernelError::Interrupted => AskError::Interrupted { actor: to },
+        KernelError::AskCycle { report } => {
+            // The worker has posted its report before the ask failed.
+            shared.take_letters();
+            shared.cycles.find(report).map_or(AskError::Handler(error), AskError::Cycle)
+        }
         KernelError::Panicked { .. } => {
             // The simulator's record is there when its turn is over.
             shared.pump_until(0, &|| true);

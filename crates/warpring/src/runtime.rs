@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use warpring_core::directory::DirectorySize;
 use warpring_core::message::Kind;
 use warpring_core::module::ModuleTable;
-use warpring_core::worker::{CONTROL_PROBE, CONTROL_STOP, Report};
+use warpring_core::worker::{CONTROL_DRAIN, CONTROL_PROBE, CONTROL_STOP, Report};
 use warpring_core::{ActorId, KernelError, RingMessage};
 
+use crate::ask_cycle::AskCycle;
 use crate::backend::{Backend, Engine, IdlePolicy, cpu};
 #[cfg(feature = "cuda")]
 use crate::backend::{CudaError, CudaOptions, cuda};
@@ -20,6 +21,7 @@ use crate::error::{BuildError, LaunchError, PortError, Refusal, ShutdownError};
 use crate::port::Port;
 use crate::reply::{NoReply, Pending, Reply};
 use crate::shared::Shared;
+use crate::stuck::{StuckHandler, StuckHook};
 
 /// The limits and choices of a runtime; see [`RuntimeBuilder`].
 #[derive(Clone, Debug)]
@@ -37,10 +39,12 @@ pub(crate) struct Settings {
     pub(crate) ring_lines: u32,
     pub(crate) waiting_messages: u32,
     pub(crate) suspended_handlers: u32,
+    pub(crate) timers: u32,
     pub(crate) outstanding_asks: u32,
     pub(crate) ask_limit: Duration,
     pub(crate) drain_limit: Duration,
     pub(crate) directory: DirectorySize,
+    pub(crate) handler_budget: Duration,
     pub(crate) given: Given,
 }
 
@@ -53,6 +57,7 @@ pub(crate) struct Given {
     ring_lines: bool,
     waiting_messages: bool,
     suspended_handlers: bool,
+    timers: bool,
 }
 
 #[cfg(feature = "cuda")]
@@ -68,6 +73,9 @@ impl Settings {
         if !self.given.suspended_handlers {
             self.suspended_handlers = 128;
         }
+        if !self.given.timers {
+            self.timers = 1024;
+        }
         self.spawn_bytes = 64 << 20;
     }
 }
@@ -80,6 +88,7 @@ pub struct RuntimeBuilder {
     workers: Option<u32>,
     settings: Settings,
     dead_letters: Choices,
+    stuck_handlers: Option<StuckHook>,
     #[cfg(feature = "cuda")]
     ptx: Option<std::borrow::Cow<'static, str>>,
 }
@@ -107,15 +116,18 @@ impl RuntimeBuilder {
                 ring_lines: 4096,
                 waiting_messages: 1 << 16,
                 suspended_handlers: 1024,
+                timers: 1 << 16,
                 outstanding_asks: 4096,
                 ask_limit: Duration::from_secs(5),
                 drain_limit: Duration::from_secs(10),
                 directory: DirectorySize { names: 1024, topics: 64, subscribers: 64 },
+                handler_budget: Duration::from_secs(1),
                 given: Given::default(),
             },
             #[cfg(feature = "cuda")]
             ptx: None,
             dead_letters: Choices::default(),
+            stuck_handlers: None,
         }
     }
 
@@ -192,6 +204,14 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Timers that the actors of a worker may have set at a time. Default: 65,536, on a GPU 1,024. Memory that is not used costs nothing
+    /// on the CPU.
+    pub fn timers(mut self, timers: u32) -> Self {
+        self.settings.timers = timers;
+        self.settings.given.timers = true;
+        self
+    }
+
     /// Asks by the host that may be under way at a time, ports included. Default: 4,096.
     pub fn outstanding_asks(mut self, asks: u32) -> Self {
         self.settings.outstanding_asks = asks;
@@ -250,6 +270,20 @@ impl RuntimeBuilder {
         self
     }
 
+    /// How long a handler may keep its worker without awaiting anything before it is reported as stuck: once, within another half of this
+    /// time. Default: 1 s; zero: nobody looks. Without effect in the simulator, where time stands still while a handler runs.
+    pub fn handler_budget(mut self, budget: Duration) -> Self {
+        self.settings.handler_budget = budget;
+        self
+    }
+
+    /// Called for each handler that is over its [budget](Self::handler_budget), on a thread of the runtime: do not wait for actors in it.
+    /// A panic in it is printed and changes nothing.
+    pub fn on_stuck_handler(mut self, hook: impl Fn(&StuckHandler) + Send + Sync + 'static) -> Self {
+        self.stuck_handlers = Some(Box::new(hook));
+        self
+    }
+
     /// Allocates everything and starts the workers.
     ///
     /// # Errors
@@ -272,7 +306,7 @@ impl RuntimeBuilder {
                     Ok(gpu) => {
                         let dead = DeadLetters::new(module, self.dead_letters)?;
                         let (shared, thread) = cuda::start(gpu, module, self.settings, self.workers, dead, &options)?;
-                        return Ok(Runtime::new(shared, vec![thread]));
+                        return Ok(Runtime::new(shared, vec![thread], self.stuck_handlers));
                     }
                     Err(error) if auto && error.is_absence() => why_not_gpu = Some(error),
                     Err(error) => return Err(error.into()),
@@ -290,14 +324,15 @@ impl RuntimeBuilder {
                     let given = options.lanes.into();
                     return Err(BuildError::Setting { name: "lanes", given, allowed: "1, 2, 4, 8, 16 or 32" });
                 }
-                Ok(Runtime::new(crate::backend::sim::start(module, self.settings, dead, options)?, Vec::new()))
+                Ok(Runtime::new(crate::backend::sim::start(module, self.settings, dead, options)?, Vec::new(), None))
             }
             _ => {
                 let shared = Shared::on_heap(module, self.settings, dead, 1, 0, cpu::hooks)?;
                 let _ = shared.engine.set(Engine::Cpu);
+                crate::stuck::start(&shared)?;
                 let threads = cpu::start(&shared)?;
                 #[cfg_attr(not(feature = "cuda"), allow(unused_mut))]
-                let mut runtime = Runtime::new(shared, threads);
+                let mut runtime = Runtime::new(shared, threads, self.stuck_handlers);
                 #[cfg(feature = "cuda")]
                 {
                     runtime.why_not_gpu = why_not_gpu;
@@ -330,6 +365,7 @@ pub(crate) fn check(s: &Settings, most_workers: u32, allowed_workers: &'static s
     }
     range("waiting_messages", s.waiting_messages.into(), 1, 1 << 24, "1 to 16,777,216")?;
     range("suspended_handlers", s.suspended_handlers.into(), 1, 65_535, "1 to 65,535")?;
+    range("timers", s.timers.into(), 0, 1 << 24, "at most 16,777,216")?;
     range("outstanding_asks", s.outstanding_asks.into(), 1, 1 << 20, "1 to 1,048,576")?;
     range("max_names", s.directory.names.into(), 1, 1 << 20, "1 to 1,048,576")?;
     range("max_topics", s.directory.topics.into(), 1, 1 << 12, "1 to 4,096")?;
@@ -398,7 +434,11 @@ impl Runtime {
         RuntimeBuilder::new()
     }
 
-    fn new(shared: Arc<Shared>, threads: Vec<JoinHandle<()>>) -> Self {
+    fn new(shared: Arc<Shared>, threads: Vec<JoinHandle<()>>, stuck: Option<StuckHook>) -> Self {
+        if let Some(hook) = stuck {
+            // No actor is there yet that could be stuck.
+            let _ = shared.stuck.hook.set(hook);
+        }
         shared.dead.attach(Arc::downgrade(&shared));
         Self {
             shared,
@@ -452,7 +492,7 @@ impl Runtime {
     /// # Errors
     /// [`LaunchError::Stopped`] once the runtime is stopping.
     pub async fn stats(&self) -> Result<Stats, LaunchError> {
-        let workers = probe(&self.shared, Duration::MAX).await.map_err(|_| LaunchError::Stopped)?;
+        let workers = probe(&self.shared, CONTROL_PROBE, Duration::MAX).await.map_err(|_| LaunchError::Stopped)?;
         self.shared.take_letters();
         let states = self.shared.states.lock().unwrap_or_else(|e| e.into_inner());
         let slots = self.shared.slots.lock().unwrap_or_else(|e| e.into_inner());
@@ -492,6 +532,17 @@ impl Runtime {
     pub fn dead_letters(&self) -> Vec<DeadLetter> {
         self.shared.take_letters();
         self.shared.dead.list()
+    }
+
+    /// The last 1,024 handlers that were over their [budget](RuntimeBuilder::handler_budget), oldest first.
+    pub fn stuck_handlers(&self) -> Vec<StuckHandler> {
+        self.shared.stuck.list()
+    }
+
+    /// The last 1,024 cycles of asks that were found and broken, oldest first.
+    pub fn ask_cycles(&self) -> Vec<AskCycle> {
+        self.shared.take_letters();
+        self.shared.cycles.list()
     }
 
     /// Takes no more messages from the host, waits until all that was accepted is handled (at most `drain_limit`), runs
@@ -580,11 +631,11 @@ pub(crate) async fn yield_once() {
     .await
 }
 
-async fn probe(shared: &Arc<Shared>, limit: Duration) -> Result<Vec<Report>, Refusal> {
+async fn probe(shared: &Arc<Shared>, tag: u16, limit: Duration) -> Result<Vec<Report>, Refusal> {
     let mut pending = Vec::with_capacity(shared.seats.len());
     for worker in 0..shared.seats.len() as u32 {
         let id = ActorId { slot: u32::MAX, generation: 0, worker: worker as u16 };
-        pending.push(Reply::<(), Report>::new(control(shared, worker, CONTROL_PROBE, &(), limit).await?, id, ()));
+        pending.push(Reply::<(), Report>::new(control(shared, worker, tag, &(), limit).await?, id, ()));
     }
     let mut reports = Vec::with_capacity(pending.len());
     for answer in pending {
@@ -632,6 +683,7 @@ fn end(shared: &Arc<Shared>, threads: Vec<JoinHandle<()>>, limit: Duration) -> R
     shared.keeper.stop();
     shared.ends.stop();
     shared.deadlines.stop();
+    shared.stuck.stop();
     for cell in 0..shared.cells.total() {
         shared.cells.waker(cell).wake();
     }
@@ -657,7 +709,7 @@ fn drain(shared: &Arc<Shared>, limit: Duration) -> Result<(), ShutdownError> {
     loop {
         // A worker that does not answer is in a handler that does not return.
         let patience = limit.saturating_sub(start.elapsed()).max(SHORTEST_PROBE);
-        let Ok(reports) = pollster::block_on(probe(shared, patience)) else {
+        let Ok(reports) = pollster::block_on(probe(shared, CONTROL_DRAIN, patience)) else {
             return Err(ShutdownError::NotDrained { handlers: 1, waiting: 0, limit });
         };
         let frames: u32 = reports.iter().map(|r| r.frames).sum();
@@ -675,6 +727,8 @@ fn drain(shared: &Arc<Shared>, limit: Duration) -> Result<(), ShutdownError> {
             return if quiet { Ok(()) } else { Err(ShutdownError::NotDrained { handlers: frames, waiting, limit }) };
         }
         if !quiet {
+            // In the simulator time passes only while somebody waits, and what is left may wait for a time.
+            shared.pump();
             // The workers need the cores more than this poll does.
             std::thread::park_timeout(pause);
             pause = (pause * 2).min(Duration::from_millis(2));

@@ -10,9 +10,10 @@ use warpring_core::plan::{Limits, Plan, spawn_stride};
 use warpring_core::ring::{Lines, Producer, SharedProducer};
 use warpring_core::scoped::System;
 use warpring_core::team::Cpu;
-use warpring_core::worker::{Hooks, MAX_PORTS, Notice, Worker, lane_bytes};
+use warpring_core::worker::{CYCLE_NAMES, Hooks, MAX_PORTS, Notice, Worker, lane_bytes};
 use warpring_core::{ActorId, KernelError, Priority};
 
+use crate::ask_cycle::AskCycles;
 use crate::backend::Engine;
 use crate::barrier;
 use crate::cells::{Cells, Held};
@@ -26,6 +27,7 @@ use crate::memory::Block;
 use crate::recent::Recent;
 use crate::runtime::Settings;
 use crate::slots::Slots;
+use crate::stuck::Stuck;
 
 /// A worker, as the host sees it.
 pub(crate) struct Seat {
@@ -74,6 +76,8 @@ pub(crate) struct Shared {
     pub(crate) seats: Box<[Seat]>,
     pub(crate) cells: Cells,
     pub(crate) dead: DeadLetters,
+    pub(crate) cycles: AskCycles,
+    pub(crate) stuck: Stuck,
     /// Where actors panicked, the last ones.
     pub(crate) panics: Mutex<Recent<PanicSite>>,
     pub(crate) ends: Ends,
@@ -136,6 +140,7 @@ pub(crate) fn plan(module: &ModuleTable, settings: &Settings, lanes: u32, lane_b
         spawn_stride,
         waiting: settings.waiting_messages,
         frames: settings.suspended_handlers,
+        timers: settings.timers,
         cells: settings.outstanding_asks + own_cells(settings),
         ports,
         max_lines: module.max_lines as u32,
@@ -218,6 +223,8 @@ impl Shared {
             seats,
             cells,
             dead,
+            cycles: AskCycles::default(),
+            stuck: Stuck::default(),
             panics: Mutex::default(),
             ends: Ends::default(),
             keeper: Keeper::new(),
@@ -487,4 +494,11 @@ pub(crate) unsafe fn hook_dead_letter(data: *const (), worker: u32, header: &Hea
     let message = (header.lines > 0).then_some(message);
     // SAFETY: contract; the lines are acquired or owned (`Hooks::dead_letter`).
     unsafe { (*data.cast::<Shared>()).dead.add(worker, header, message, reason) }
+}
+
+/// # Safety
+/// `data` is a live `Shared`.
+pub(crate) unsafe fn hook_ask_cycle(data: *const (), report: u32, length: u32, names: &[u64; CYCLE_NAMES]) {
+    // SAFETY: contract.
+    unsafe { &*data.cast::<Shared>() }.cycles.add(report, length, names);
 }

@@ -226,24 +226,6 @@ pub(super) fn cycles_through_free_actors_end(setup: &Setup) -> Result<(), String
     end(runtime)
 }
 
-pub(super) fn a_cycle_through_a_busy_actor_ends(setup: &Setup) -> Result<(), String> {
-    let runtime = setup.builder().ask_limit(Duration::from_millis(20)).build().named("building the runtime")?;
-    let patience = Duration::from_secs(10);
-    for workers in [(0, 0), (0, 1)] {
-        let a = launch_on(&runtime, workers.0, Relay::default())?;
-        let b = launch_on(&runtime, workers.1, Relay::default())?;
-        let cycle = Through { to: b.address(), then: a.address(), depth: 3 };
-        let answer = a.ask(cycle).within(patience).wait();
-        same("a cycle of two actors", answer, Err(AskError::Handler(KernelError::Deadline)))?;
-        for (from, to) in [(&a, &b), (&b, &a)] {
-            let through = Through { to: to.address(), then: from.address(), depth: 1 };
-            // What the other had asked meanwhile may still be on its way to its own deadline.
-            crate::setup::eventually("both actors are free again", || Ok(from.ask(through).within(patience).wait() == Ok(1)))?;
-        }
-    }
-    end(runtime)
-}
-
 pub(super) fn a_yield_lets_others_run(setup: &Setup) -> Result<(), String> {
     let runtime = setup.runtime()?;
     for worker in [0, 1] {

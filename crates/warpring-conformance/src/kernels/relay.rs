@@ -38,6 +38,46 @@ pub struct Through {
     /// How many asks.
     pub depth: u32,
 }
+/// Asks along a path through a group; the reply counts the actors from here on.
+#[derive(Clone, Copy, Debug, RingMessage)]
+pub struct Walk {
+    /// The group.
+    pub group: GroupAddress<Relay>,
+    /// Numbers in the group.
+    pub path: [u16; 16],
+    /// How many of them.
+    pub length: u32,
+    /// Which one this is.
+    pub at: u32,
+    /// How long each ask may take.
+    pub within_ns: u64,
+    /// How long each handler sleeps before it asks.
+    pub pause_ns: u64,
+}
+/// Asks `to` with a [`Passed`], which makes that one do the same in turn, after its reply: the ball goes to and fro without end, and
+/// nobody ever waits for an actor that cannot answer.
+#[derive(Clone, Copy, Debug, PartialEq, RingMessage)]
+pub struct Serve {
+    /// Whom.
+    pub to: Address<Relay>,
+    /// How often it still goes over.
+    pub left: u32,
+    /// How long each ask may take.
+    pub within_ns: u64,
+}
+/// The ball is passed on to this actor.
+#[derive(Clone, Copy, Debug, PartialEq, RingMessage)]
+pub struct Passed {
+    /// By whom.
+    pub by: Address<Relay>,
+    /// How often it still goes over.
+    pub left: u32,
+    /// How long each ask may take.
+    pub within_ns: u64,
+}
+/// How often an actor got an answer to its [`Passed`], and how often not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, RingMessage)]
+pub struct ReadRally;
 /// Asks itself; the reply says whether that was refused as it must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, RingMessage)]
 pub struct AskSelf;
@@ -116,6 +156,7 @@ pub struct Greet {
 #[ring_kernel(id = "conformance/relay")]
 pub struct Relay {
     passed: Resident<u64>,
+    rally: Resident<[u32; 2]>,
 }
 
 impl RingKernelHandler<Spread, u64> for Relay {
@@ -145,6 +186,42 @@ impl RingKernelHandler<Through, u32> for Relay {
         }
         let next = Through { to: through.then, then: through.to, depth: through.depth - 1 };
         Ok(1 + ctx.ask(through.to, next).await?)
+    }
+}
+impl RingKernelHandler<Walk, u32> for Relay {
+    async fn handle(&self, ctx: &mut RingContext<'_>, walk: Walk) -> Result<u32> {
+        if walk.pause_ns > 0 {
+            ctx.sleep(Duration::from_nanos(walk.pause_ns)).await;
+        }
+        let at = walk.at + 1;
+        if at >= walk.length {
+            return Ok(1);
+        }
+        let index = walk.path.get(at as usize).copied().unwrap_or_default();
+        let to = walk.group.get(index.into()).ok_or(KernelError::rejected(at))?;
+        Ok(1 + ctx.ask(to, Walk { at, ..walk }).within(Duration::from_nanos(walk.within_ns)).await?)
+    }
+}
+impl RingKernelHandler<Serve, ()> for Relay {
+    async fn handle(&self, ctx: &mut RingContext<'_>, serve: Serve) -> Result<()> {
+        let passed = Passed { by: ctx.address(self), left: serve.left, within_ns: serve.within_ns };
+        let answer = ctx.ask(serve.to, passed).within(Duration::from_nanos(serve.within_ns)).await;
+        ctx.update(&self.rally, |rally| rally[usize::from(answer.is_err())] += 1);
+        answer
+    }
+}
+impl RingKernelHandler<Passed, ()> for Relay {
+    async fn handle(&self, ctx: &mut RingContext<'_>, passed: Passed) -> Result<()> {
+        if passed.left == 0 {
+            return Ok(());
+        }
+        let me = ctx.address(self);
+        ctx.tell(me, Serve { to: passed.by, left: passed.left - 1, within_ns: passed.within_ns }).await
+    }
+}
+impl RingKernelHandler<ReadRally, [u32; 2]> for Relay {
+    async fn handle(&self, ctx: &mut RingContext<'_>, _: ReadRally) -> Result<[u32; 2]> {
+        Ok(*ctx.read(&self.rally))
     }
 }
 impl RingKernelHandler<AskSelf, bool> for Relay {

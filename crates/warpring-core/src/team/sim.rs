@@ -82,7 +82,7 @@ impl Fabric for Sim {
 
     fn idle(worker: &Worker, _wake: u64) {
         // The clock may have made something resumable just now.
-        warp::idle(worker.steps, worker.resumable.is_empty());
+        warp::idle(worker.steps.get(), worker.resumable.is_empty());
     }
 }
 

@@ -189,6 +189,7 @@ impl Worker {
             (*actor).marks &= mark::SUPERVISED | mark::WATCHED | mark::SPAWNED;
             (*actor).status = Status::Starting;
         }
+        self.end_timers_of(id.slot);
         self.push_ready(id.slot);
         Ok(())
     }
@@ -289,7 +290,7 @@ impl Worker {
             self.flushing = self.without(self.flushing, index);
             (*frame).waiting = Waiting::Nothing;
         }
-        self.current = index;
+        self.current.set(index);
         Step::Cancel(index)
     }
 

@@ -20,6 +20,8 @@ use crate::team::Fabric;
 pub const CONTROL_ADOPT: u16 = 1;
 /// Control operation: say what is going on.
 pub const CONTROL_PROBE: u16 = 2;
+/// Control operation: as [`CONTROL_PROBE`], and from now on no timer fires: the runtime shuts down.
+pub const CONTROL_DRAIN: u16 = 16;
 /// Control operation: from now on no handler begins; what waits in mailboxes is refused, suspended handlers are dropped and
 /// whoever asked them gets [`KernelError::Stopped`]; then every `shutdown` runs, then the worker ends. To let actors finish
 /// their work, wait until probes report none before.
@@ -163,7 +165,7 @@ impl Life {
 }
 
 impl Worker {
-    /// A control message at the head of `ring`. `None`: it has to wait, because another one is being carried out. A probe never
+    /// A control message, or a probe of another worker's, at the head of `ring`. `None`: it has to wait, because another one is being carried out. A probe never
     /// waits, and a stop does not wait for an `initialize` that may not end.
     #[cold]
     #[inline(never)]
@@ -171,6 +173,10 @@ impl Worker {
         // SAFETY: `peek` acquired the lines.
         let header = unsafe { lines.header() };
         if header.kind() != Kind::Control as u8 {
+            if header.kind() == Kind::Probe as u8 {
+                self.probed::<F>(ring, &header.pack(), lines);
+                return Some(Step::Again);
+            }
             // SAFETY: `peek` acquired the lines.
             let step = unsafe { self.serve_peer::<F>(&header, lines) }?;
             ring.advance(header.lines);
@@ -180,7 +186,7 @@ impl Worker {
             return self.directory_control::<F>(ring, lines);
         }
         let at_once = match header.tag {
-            CONTROL_PROBE | CONTROL_END | CONTROL_RESTART | CONTROL_WATCH => true,
+            CONTROL_PROBE | CONTROL_DRAIN | CONTROL_END | CONTROL_RESTART | CONTROL_WATCH => true,
             CONTROL_STOP => self.life.phase == Phase::Adopting,
             CONTROL_COPY => self.copy.is_none(),
             _ => false,
@@ -200,7 +206,10 @@ impl Worker {
                     Err(error) => self.answer_control(&header, Outcome::refused(error), &()),
                 }
             }
-            CONTROL_PROBE => {
+            CONTROL_PROBE | CONTROL_DRAIN => {
+                if header.tag == CONTROL_DRAIN {
+                    self.stop_timers();
+                }
                 let report =
                     Report { counters: self.counters, frames: self.frames_used, waiting: self.nodes.used + self.unread::<F>() };
                 self.answer_control(&header, Outcome::failed(KernelError::Malformed), &report);
@@ -448,7 +457,7 @@ impl Worker {
             let frame = self.frame(index);
             // SAFETY: the frame is this worker's.
             if unsafe { (*frame).in_use && (*frame).waiting != Waiting::Flush && (*frame).op != OP_SHUTDOWN } {
-                self.current = index;
+                self.current.set(index);
                 return Step::Cancel(index);
             }
         }
@@ -530,12 +539,13 @@ impl Worker {
 
     /// The actor whose handler or hook runs now.
     pub fn running(&self) -> Option<ActorId> {
-        if self.current == NONE {
+        let current = self.current.get();
+        if current == NONE {
             return None;
         }
         // SAFETY: a running frame and its actor are this worker's.
         unsafe {
-            let slot = (*self.frame(self.current)).actor;
+            let slot = (*self.frame(current)).actor;
             Some(ActorId { slot, generation: (*self.actor(slot)).generation, worker: self.index as u16 })
         }
     }
@@ -547,7 +557,8 @@ impl Worker {
     /// # Safety
     /// Nobody runs the worker.
     pub unsafe fn recover<F: Fabric>(&mut self, line: u32) -> Option<u32> {
-        let index = core::mem::replace(&mut self.current, NONE);
+        let index = self.current.get();
+        self.current.set(NONE);
         if index == NONE {
             return None;
         }
@@ -570,7 +581,7 @@ impl Worker {
     /// # Safety
     /// The frame is in use, its future is gone, and it is in no list.
     unsafe fn give_up<F: Fabric>(&mut self, frame: *mut Frame, error: KernelError) {
-        self.current = NONE;
+        self.current.set(NONE);
         self.idle_rounds = 0;
         self.began = false;
         self.complete::<F>(frame, Outcome::failed(error), true);

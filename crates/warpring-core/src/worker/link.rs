@@ -5,7 +5,7 @@ use core::ptr;
 use super::{List, Step, Worker};
 use crate::error::KernelError;
 use crate::frame::{NONE, Waiting};
-use crate::message::{Header, Packed, Parcel, RingMessage, encode, lines_for};
+use crate::message::{Header, Kind, Packed, Parcel, RingMessage, encode, lines_for};
 use crate::post::{Exit, Left, Post};
 use crate::ring::{Lines, Producer, RingMemory, publish_cell};
 use crate::scoped::{Scope, Word32};
@@ -147,7 +147,7 @@ impl Worker {
         self.link.why = None;
         self.link.until = self.now.saturating_add(launch.residency_ns);
         self.link.count = self.counters.handled.saturating_add(launch.messages);
-        if self.current != NONE {
+        if self.current.get() != NONE {
             let line = self.link.fallen_line;
             // SAFETY: contract.
             unsafe { self.recover::<F>(line) };
@@ -212,7 +212,7 @@ impl Worker {
         let none = |list: &List| list.is_empty();
         let mut quiet = none(&self.resumable) && none(&self.ready) && none(&self.flushing) && self.nodes.used == 0;
         quiet &= unread == 0 && !self.life.busy() && self.copy.is_none();
-        let mut next_wake = u64::MAX;
+        let mut next_wake = self.next_timer;
         for index in 0..self.frame_count {
             let frame = self.frame(index);
             // SAFETY: the frame is this worker's.
@@ -232,6 +232,14 @@ impl Worker {
             (*post).clock.set(self.now);
             encode(&exit, |parcel| publish_cell::<F::Host>((&raw const (*post).exit).cast(), launch, &header, parcel));
         }
+    }
+
+    /// Posts that asks form a cycle; false without room.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn post_cycle<F: Fabric>(&mut self, report: u32, length: u32, names: &[u64; super::CYCLE_NAMES]) -> bool {
+        let header = Header { kind: Kind::Probe as u8, lines: 2, correlation: report, sender: length, ..Header::default() };
+        self.push_letter::<F>(&header, Parcel { first: Default::default(), rest: names })
     }
 
     /// Posts a dead letter: the message's own header, in which the reason stands instead of the correlation and the deadline.

@@ -237,6 +237,8 @@ impl Worker {
             (*actor).waiting += 1;
             if (*actor).frame == NONE {
                 self.push_ready(header.slot());
+            } else if header.kind() == Kind::Ask as u8 && header.origin() != FROM_HOST {
+                self.suspect();
             }
         }
         Ok(())
@@ -248,8 +250,8 @@ impl Worker {
             kind if kind == Kind::Ask as u8 || kind == Kind::Spawn as u8 => {
                 self.reply::<F>(header, &Outcome::refused(error), core::ptr::null())
             }
-            // What was to end has ended.
-            kind if kind == Kind::End as u8 => return true,
+            // What was to end has ended, and what was to be found out is of no more use.
+            kind if kind == Kind::End as u8 || kind == Kind::Probe as u8 => return true,
             // A publication that was left in a ring; it counts what it refuses.
             kind if kind == Kind::Control as u8 => return self.fan_out::<F>(lines, Some(error)),
             _ => self.bury::<F>(header, Some(lines), error),
@@ -443,6 +445,7 @@ impl Worker {
                 (*frame).answered = false;
                 (*frame).timed_out = false;
                 (*frame).wake_at = what.wake_at;
+                (*frame).asked = to;
             }
         }
         Sent::Yes

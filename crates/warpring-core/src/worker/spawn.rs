@@ -200,6 +200,8 @@ impl Worker {
             (*frame).answered = false;
             (*frame).timed_out = false;
             (*frame).wake_at = what.wake_at;
+            // No actor: a worker always answers.
+            (*frame).asked = super::NOBODY;
         }
         Sent::Yes
     }

@@ -15,8 +15,8 @@ use warpring_core::module::ModuleTable;
 use warpring_core::ring::{Consumer, Line, Lines, Producer, RingMemory, SharedProducer, read_cell};
 use warpring_core::scoped::{System, Word32};
 use warpring_core::worker::{
-    Adopt, CONTROL_ADOPT, CONTROL_PROBE, CONTROL_STOP, Hooks, LinkMemory, MAX_PORTS, Notice, Peer, Report, SpawnMemory, Worker,
-    WorkerMemory, lane_bytes,
+    Adopt, CONTROL_ADOPT, CONTROL_PROBE, CONTROL_STOP, CYCLE_NAMES, Due, Hooks, LinkMemory, MAX_PORTS, Notice, Peer, Report,
+    SpawnMemory, TimerMemory, TimerSlot, Worker, WorkerMemory, lane_bytes,
 };
 use warpring_core::{Actor, ActorId, Frame, KernelError, RingMessage};
 
@@ -36,6 +36,9 @@ pub struct Limits {
     /// The host's clock.
     pub now: Box<dyn Fn() -> u64 + Send + Sync>,
 }
+
+/// Timers of each worker.
+const TIMERS: u32 = 16;
 
 impl Default for Limits {
     fn default() -> Self {
@@ -124,6 +127,7 @@ impl Rig {
             wake_worker: hook_wake,
             wake_cell: hook_wake,
             dead_letter: hook_dead_letter,
+            ask_cycle: hook_ask_cycle,
             notice: hook_notice,
         };
         let ring = |heap: &mut Heap| RingMemory {
@@ -168,6 +172,12 @@ impl Rig {
                 frame_count: frames,
                 frame_lines: heap.zeroed(frames as usize * module.max_lines),
                 lane_memory,
+                timers: TimerMemory {
+                    slots: heap.zeroed::<TimerSlot>(TIMERS as usize),
+                    heap: heap.zeroed::<Due>(TIMERS as usize),
+                    lines: heap.zeroed(TIMERS as usize * module.max_lines),
+                    count: TIMERS,
+                },
                 peers,
                 inlets,
                 open_ports: heap.zeroed::<Word32>(1),
@@ -335,7 +345,9 @@ unsafe fn hook_idle(_: *const (), _: u32, _: u32, _: u64) {
     std::thread::yield_now();
 }
 unsafe fn hook_wake(_: *const (), _: u32) {}
+unsafe fn hook_ask_cycle(_: *const (), _: u32, _: u32, _: &[u64; CYCLE_NAMES]) {}
 unsafe fn hook_notice(_: *const (), _: &Notice) {}
+
 unsafe fn hook_dead_letter(data: *const (), _: u32, header: &Header, _: Lines, reason: KernelError) {
     // SAFETY: as in `hook_now`.
     let host = unsafe { &*data.cast::<Host>() };

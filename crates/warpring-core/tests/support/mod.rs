@@ -19,8 +19,8 @@ use warpring_core::run::run;
 use warpring_core::scoped::{System, Word32};
 use warpring_core::team::{Cpu, Solo};
 use warpring_core::worker::{
-    ADOPT_SUPERVISED, Adopt, CONTROL_ADOPT, CONTROL_PROBE, CONTROL_STOP, End, Hooks, LinkMemory, MAX_PORTS, Notice, Peer, Report,
-    SpawnMemory, Worker, WorkerMemory, lane_bytes,
+    ADOPT_SUPERVISED, Adopt, CONTROL_ADOPT, CONTROL_PROBE, CONTROL_STOP, CYCLE_NAMES, Due, End, Hooks, LinkMemory, MAX_PORTS,
+    Notice, Peer, Report, SpawnMemory, TimerMemory, TimerSlot, Worker, WorkerMemory, cycle_names, lane_bytes,
 };
 use warpring_core::{Actor, ActorId, Address, Frame, How, KernelError};
 
@@ -42,7 +42,12 @@ pub enum Event {
     /// A handler panicked on this slot.
     Recovered(u32),
     Noticed(Notice),
+    /// Asks of so many actors form a cycle, which begins with these.
+    Cycle(u32, [ActorId; 2]),
 }
+
+/// Timers of each worker.
+const TIMERS: u32 = 4;
 
 thread_local! {
     static LOG: RefCell<Vec<Event>> = const { RefCell::new(Vec::new()) };
@@ -237,6 +242,12 @@ impl Rig {
                 frames: rig.block::<Frame>(limits.frames as usize),
                 frame_count: limits.frames,
                 frame_lines: rig.block::<Line>(limits.frames as usize * MODULE.max_lines),
+                timers: TimerMemory {
+                    slots: rig.block::<TimerSlot>(TIMERS as usize),
+                    heap: rig.block::<Due>(TIMERS as usize),
+                    lines: rig.block::<Line>(TIMERS as usize * MODULE.max_lines),
+                    count: TIMERS,
+                },
                 lane_memory: rig.block::<[u64; 8]>(limits.frames as usize * lane_bytes(MODULE.future_bytes) / 64).cast(),
                 peers: rig.peers[w],
                 inlets,
@@ -252,6 +263,7 @@ impl Rig {
                     wake_cell: hook_wake_cell,
                     dead_letter: hook_dead_letter,
                     notice: hook_notice,
+                    ask_cycle: hook_ask_cycle,
                 },
                 module: &MODULE,
                 link: LinkMemory::NONE,
@@ -625,6 +637,11 @@ unsafe fn hook_wake_worker(data: *const (), _worker: u32) {
 unsafe fn hook_wake_cell(data: *const (), cell: u32) {
     // SAFETY: as above.
     unsafe { &*data.cast::<Host>() }.woken.borrow_mut().push(cell);
+}
+
+unsafe fn hook_ask_cycle(_data: *const (), _report: u32, length: u32, names: &[u64; CYCLE_NAMES]) {
+    let mut names = cycle_names(length, names);
+    log(Event::Cycle(length, [(); 2].map(|()| names.next().expect("a cycle of two at least"))));
 }
 
 unsafe fn hook_notice(_data: *const (), notice: &Notice) {

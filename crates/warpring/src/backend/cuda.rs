@@ -33,6 +33,7 @@ use crate::dead_letter::DeadLetters;
 use crate::error::{BuildError, ShutdownError};
 use crate::runtime::Settings;
 use crate::shared::{Memory, Shared, plan};
+use crate::stuck::Looks;
 
 /// Ports of a grid: each has a ring to each worker in pinned memory.
 const PORTS: u32 = 8;
@@ -327,6 +328,7 @@ fn run(weak: &Weak<Shared>, mut launches: u32) {
     let mut last_awaited = Instant::now();
     let mut last_tended = Instant::now();
     let mut window = Window::default();
+    let mut looks = weak.upgrade().and_then(|shared| Looks::new(shared.settings.handler_budget, shared.settings.workers));
     loop {
         let rest = {
             let Some(shared) = weak.upgrade() else { return };
@@ -342,6 +344,12 @@ fn run(weak: &Weak<Shared>, mut launches: u32) {
                 engine.set_clock(&shared, &mut window);
                 let mut device = Launcher { gpu: &*engine.gpu, plan: &shared.plan, launches: &mut launches };
                 let pulse = engine.watch.tend(&shared, &mut device, engine.now(&shared));
+                if let Some(looks) = &mut looks
+                    && matches!(pulse, Ok(Pulse::Running))
+                    && looks.due()
+                {
+                    engine.look(&shared, looks);
+                }
                 match pulse.and_then(|pulse| engine.check_stuck(&shared, pulse)) {
                     Ok(Pulse::Ended) => return,
                     Ok(_) => {}
@@ -518,6 +526,17 @@ impl CudaEngine {
                 Err(Fault(format!("a worker has not stopped {STUCK_AFTER:?} after the drain limit: a handler does not return")))
             }
             _ => Ok(pulse),
+        }
+    }
+
+    /// Looks whether handlers are stuck. A worker that posts its clock is not, and a fault of the device is seen elsewhere.
+    fn look(&self, shared: &Shared, looks: &mut Looks) {
+        for worker in 0..shared.settings.workers {
+            // SAFETY: the post is in the shared area; the word is read as a whole.
+            let clock = unsafe { (*shared.plan.post(worker)).clock.get() };
+            let doing =
+                if looks.posts(worker, clock) { None } else { shared.plan.look(worker, |at| self.gpu.read_word(at).ok()) };
+            looks.saw(shared, worker, doing);
         }
     }
 

@@ -259,13 +259,14 @@ impl Machine {
         true
     }
 
-    /// The earliest time that a suspended handler waits for.
+    /// The earliest time that a suspended handler waits for, that a timer is due, or that a worker looks for cycles.
     fn next_wake(&self) -> u64 {
         let mut earliest = u64::MAX;
         for (warp, _) in self.warps.iter().zip(&self.live).filter(|(_, live)| **live > 0) {
             // SAFETY: the worker and its frames live, and no lane runs now.
             unsafe {
                 let worker = &*warp.worker;
+                earliest = earliest.min(worker.next_timer).min(worker.next_probe);
                 for index in 0..worker.frame_count {
                     let frame = worker.frame(index);
                     if (*frame).in_use && matches!((*frame).waiting, Waiting::Reply | Waiting::Time | Waiting::Room) {

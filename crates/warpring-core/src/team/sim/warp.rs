@@ -299,7 +299,7 @@ impl Warp {
     #[inline]
     pub(super) fn running(&self) -> u32 {
         // SAFETY: the worker lives (contract of `Machine::new`), and this thread alone runs it.
-        unsafe { (*self.worker).current }
+        unsafe { (*self.worker).current.get() }
     }
 
     /// The actor whose handler runs now.

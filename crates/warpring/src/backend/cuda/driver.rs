@@ -467,6 +467,17 @@ impl Gpu for Driver {
         Ok(())
     }
 
+    fn read_word(&self, at: u64) -> Result<u32, Fault> {
+        self.enter()?;
+        let copies = self.copies.lock().unwrap_or_else(|e| e.into_inner());
+        // SAFETY: the staging buffer is ours (the lock) and holds a word; `at` is a word of device memory. It is read after the copy.
+        unsafe {
+            fault("cuMemcpyDtoHAsync", sys::cuMemcpyDtoHAsync_v2(copies.staging.cast(), at, size_of::<u32>(), copies.stream))?;
+            self.wait(copies.stream)?;
+            Ok(copies.staging.cast::<u32>().read())
+        }
+    }
+
     fn abandon(&self) {
         self.abandoned.store(true, Ordering::Relaxed);
     }

@@ -44,6 +44,8 @@ pub(crate) trait Gpu: Send + Sync {
     fn running(&self) -> Result<bool, Fault>;
     /// Copies into device memory, beside the grid; waits until it is there.
     fn copy_in(&self, to: u64, bytes: &[u8]) -> Result<(), Fault>;
+    /// Reads a word of device memory, beside the grid.
+    fn read_word(&self, at: u64) -> Result<u32, Fault>;
     /// From now on nothing is freed: blocks may still run that nobody can stop, or the device has failed.
     fn abandon(&self);
 }

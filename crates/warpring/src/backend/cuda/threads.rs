@@ -3,6 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use warpring_core::message::Header;
 use warpring_core::module::ModuleTable;
 use warpring_core::ring::Lines;
 use warpring_core::team::ThreadGrid;
-use warpring_core::worker::{Hooks, Notice, Worker, lane_bytes};
+use warpring_core::worker::{CYCLE_NAMES, Hooks, Notice, Worker, lane_bytes};
 
 use super::gpu::{Entry, Gpu};
 use super::{ABI, CudaError};
@@ -43,7 +44,7 @@ impl Threads {
 
     fn hooks(&self) -> Hooks {
         let data = (&raw const *self.epoch).cast();
-        Hooks { data, now, idle, wake_worker, wake_cell, dead_letter, notice }
+        Hooks { data, now, idle, wake_worker, wake_cell, dead_letter, notice, ask_cycle }
     }
 
     fn spawn(&self, work: impl FnOnce() + Send + 'static) -> Result<(), Fault> {
@@ -79,6 +80,10 @@ unsafe fn dead_letter(_: *const (), _: u32, _: &Header, _: Lines, _: KernelError
 /// # Safety
 /// None. Workers of a grid post notices.
 unsafe fn notice(_: *const (), _: &Notice) {}
+
+/// # Safety
+/// None. Workers of a grid post their reports.
+unsafe fn ask_cycle(_: *const (), _: u32, _: u32, _: &[u64; CYCLE_NAMES]) {}
 
 /// One block: the worker's loop, and what a block does when a lane panics.
 fn block(module: &'static ModuleTable, grid: Grid, worker: u32) {
@@ -186,6 +191,12 @@ impl Gpu for Threads {
         // SAFETY: memory of `device_area` that the engine has given out for these bytes.
         unsafe { to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) }
         Ok(())
+    }
+
+    fn read_word(&self, at: u64) -> Result<u32, Fault> {
+        let at: *const AtomicU32 = std::ptr::with_exposed_provenance(at as usize);
+        // SAFETY: a word of `device_area`; a block may write it meanwhile, as a whole.
+        Ok(unsafe { (*at).load(Ordering::Relaxed) })
     }
 
     fn abandon(&self) {
