@@ -110,8 +110,8 @@ pub(super) fn messages_wait(setup: &Setup) -> Result<(), String> {
     let child = launch(&supervisor, 0, ChildSpec::permanent())?;
     let mut port = runtime.port(8).named("opening a port")?;
     for round in 0..3 {
-        finish(&child, By::Panic)?;
         let start = Instant::now();
+        finish(&child, By::Panic)?;
         for n in 1..=5 {
             child.tell(Add { n }).wait().named("telling")?;
             port.tell(child.address(), Add { n }).named("telling by port")?;
