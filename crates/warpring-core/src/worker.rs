@@ -2,7 +2,7 @@
 //! thread (or block) which executes it, so that a worker that died can be taken over by another.
 //!
 //! `worker/mail.rs` moves messages, `worker/listen.rs` finds them in a grid, `worker/life.rs` starts and ends actors,
-//! `worker/link.rs` is what a worker of a grid has to do with the host, `worker/copy.rs` copies an actor's state.
+//! `worker/link.rs` is what a worker of a grid has to do with the host, `worker/copy.rs` copies actors' states.
 
 mod copy;
 mod life;
@@ -10,8 +10,8 @@ mod link;
 mod listen;
 mod mail;
 
-pub use copy::{CONTROL_COPY, CopyState};
-pub use life::{Adopt, CONTROL_ADOPT, CONTROL_PROBE, CONTROL_STOP, Report};
+pub use copy::{CONTROL_COPY, CopyRows, ROW_BYTES, Row, Tenant};
+pub use life::{ADOPT_RESTORED, Adopt, CONTROL_ADOPT, CONTROL_PROBE, CONTROL_STOP, Report};
 pub use link::{LETTER_WHOLE, Launch, LinkMemory};
 pub(crate) use mail::{Send, Sent};
 
@@ -58,7 +58,7 @@ pub(crate) enum Step {
     Again,
     /// All lanes look at the rings.
     Listen,
-    /// All lanes copy the state that `Worker::copy` names.
+    /// All lanes copy the states that `Worker::copy` names.
     Copy,
     /// Nothing to do.
     Idle,

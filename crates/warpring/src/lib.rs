@@ -39,6 +39,10 @@ mod runtime;
 #[cfg(not(target_arch = "nvptx64"))]
 mod shared;
 #[cfg(not(target_arch = "nvptx64"))]
+pub mod snapshot;
+#[cfg(not(target_arch = "nvptx64"))]
+mod staging;
+#[cfg(not(target_arch = "nvptx64"))]
 mod state;
 
 #[cfg(not(target_arch = "nvptx64"))]

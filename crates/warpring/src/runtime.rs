@@ -22,6 +22,7 @@ use crate::memory::Block;
 use crate::port::Port;
 use crate::reply::{Pending, Reply};
 use crate::shared::Shared;
+use crate::staging::Area;
 
 /// The limits and choices of a runtime; see [`RuntimeBuilder`].
 #[derive(Clone, Debug)]
@@ -347,7 +348,7 @@ impl Stats {
 }
 
 /// The generation that launched actors have.
-const GENERATION: u16 = 1;
+pub(crate) const GENERATION: u16 = 1;
 
 /// Running workers and their actors.
 ///
@@ -415,23 +416,8 @@ impl Runtime {
     pub async fn launch<K: Exported>(&self, kernel: K, options: LaunchOptions) -> Result<ActorRef<K>, LaunchError> {
         self.check_launch::<K>(&options)?;
         kernel.validate().map_err(LaunchError::Invalid)?;
-        let workers = self.workers();
-        let (worker, slot) = {
-            let mut slots = self.shared.slots.lock().unwrap_or_else(|e| e.into_inner());
-            let worker = options.worker.unwrap_or_else(|| slots.turn % workers);
-            let limit = self.per_worker();
-            if slots.next[worker as usize] >= limit {
-                return Err(LaunchError::TooManyActors {
-                    wanted: slots.launched + 1,
-                    limit: u64::from(limit) * u64::from(workers),
-                });
-            }
-            slots.turn = slots.turn.wrapping_add(u32::from(options.worker.is_none()));
-            slots.next[worker as usize] += 1;
-            slots.launched += 1;
-            (worker, slots.next[worker as usize] - 1)
-        };
-        let values = Values::new(1, kernel_stride::<K>());
+        let (worker, slot) = self.reserve_one(&options)?;
+        let values = Values::of::<K>(1);
         values.put(0, kernel);
         let pending = self.adopt::<K>(worker, slot, 1, values, &options).await;
         adopted(pending?).await?;
@@ -450,35 +436,18 @@ impl Runtime {
         options: LaunchOptions,
         mut kernel: impl FnMut(u32) -> K,
     ) -> Result<Group<K>, LaunchError> {
-        self.check_launch::<K>(&options)?;
-        if options.worker.is_some() {
-            return Err(LaunchError::Option { name: "worker", allowed: "nothing for a group, which is spread over all workers" });
-        }
+        self.check_group_launch::<K>(&options)?;
         let workers = self.workers();
         let rows = |worker: u32| count / workers + u32::from(worker < count % workers);
-        let limit = self.per_worker();
-        if rows(0) > limit {
-            return Err(LaunchError::TooManyActors { wanted: count.into(), limit: u64::from(limit) * u64::from(workers) });
-        }
+        self.check_rows(rows(0), count)?;
         // All values before any slot is taken: a kernel that is not valid, or a panic in `kernel`, costs no slots.
-        let values: Vec<Values> = (0..workers).map(|w| Values::new(rows(w), kernel_stride::<K>())).collect();
+        let values: Vec<Values> = (0..workers).map(|w| Values::of::<K>(rows(w))).collect();
         for index in 0..count {
             let kernel = kernel(index);
             kernel.validate().map_err(LaunchError::Invalid)?;
             values[(index % workers) as usize].put(index / workers, kernel);
         }
-        let base = {
-            let mut slots = self.shared.slots.lock().unwrap_or_else(|e| e.into_inner());
-            // The same rows on every worker, so that an index is enough to find an actor.
-            let base = slots.next.iter().copied().max().unwrap_or(0);
-            if u64::from(base) + u64::from(rows(0)) > u64::from(limit) {
-                let wanted = u64::from(base) * u64::from(workers) + u64::from(count);
-                return Err(LaunchError::TooManyActors { wanted, limit: u64::from(limit) * u64::from(workers) });
-            }
-            slots.next.iter_mut().for_each(|next| *next = base + rows(0));
-            slots.launched += u64::from(count);
-            base
-        };
+        let base = self.reserve_rows(rows(0), count)?;
         let mut pending = Vec::with_capacity(workers as usize);
         for (worker, values) in values.into_iter().enumerate() {
             let rows = rows(worker as u32);
@@ -502,7 +471,7 @@ impl Runtime {
         self.shared.settings.max_actors.div_ceil(self.workers())
     }
 
-    fn check_launch<K: Exported>(&self, options: &LaunchOptions) -> Result<(), LaunchError> {
+    pub(crate) fn check_launch<K: Exported>(&self, options: &LaunchOptions) -> Result<(), LaunchError> {
         let (kernel, runtime) = (K::module(), self.shared.module);
         if !std::ptr::eq(kernel, runtime) {
             return Err(LaunchError::WrongModule { kernel: kernel.name, runtime: runtime.name });
@@ -521,6 +490,63 @@ impl Runtime {
         Ok(())
     }
 
+    /// As `check_launch`, for a group.
+    pub(crate) fn check_group_launch<K: Exported>(&self, options: &LaunchOptions) -> Result<(), LaunchError> {
+        self.check_launch::<K>(options)?;
+        if options.worker.is_some() {
+            return Err(LaunchError::Option { name: "worker", allowed: "nothing for a group, which is spread over all workers" });
+        }
+        Ok(())
+    }
+
+    /// Whether a group with so many rows on the first worker has room in an empty runtime.
+    pub(crate) fn check_rows(&self, rows: u32, count: u32) -> Result<(), LaunchError> {
+        if rows > self.per_worker() { Err(self.too_many(count.into())) } else { Ok(()) }
+    }
+
+    fn too_many(&self, wanted: u64) -> LaunchError {
+        LaunchError::TooManyActors { wanted, limit: u64::from(self.per_worker()) * u64::from(self.workers()) }
+    }
+
+    /// A slot for an actor: its worker and number.
+    pub(crate) fn reserve_one(&self, options: &LaunchOptions) -> Result<(u32, u32), LaunchError> {
+        let mut slots = self.shared.slots.lock().unwrap_or_else(|e| e.into_inner());
+        let worker = options.worker.unwrap_or_else(|| slots.turn % self.workers());
+        if slots.next[worker as usize] >= self.per_worker() {
+            return Err(self.too_many(slots.launched + 1));
+        }
+        slots.turn = slots.turn.wrapping_add(u32::from(options.worker.is_none()));
+        slots.next[worker as usize] += 1;
+        slots.launched += 1;
+        Ok((worker, slots.next[worker as usize] - 1))
+    }
+
+    /// The same rows on every worker, so that an index is enough to find an actor: the first.
+    pub(crate) fn reserve_rows(&self, rows: u32, count: u32) -> Result<u32, LaunchError> {
+        let mut slots = self.shared.slots.lock().unwrap_or_else(|e| e.into_inner());
+        let base = slots.next.iter().copied().max().unwrap_or(0);
+        if u64::from(base) + u64::from(rows) > u64::from(self.per_worker()) {
+            return Err(self.too_many(u64::from(base) * u64::from(self.workers()) + u64::from(count)));
+        }
+        slots.next.iter_mut().for_each(|next| *next = base + rows);
+        slots.launched += u64::from(count);
+        Ok(base)
+    }
+
+    /// All slots up to these ends, of a runtime in which nobody was launched; else says how many were.
+    pub(crate) fn reserve_all(&self, ends: &[u32], actors: u64) -> Result<Result<(), u64>, LaunchError> {
+        let mut slots = self.shared.slots.lock().unwrap_or_else(|e| e.into_inner());
+        if slots.launched > 0 {
+            return Ok(Err(slots.launched));
+        }
+        if let Some(end) = ends.iter().find(|end| **end > self.per_worker()) {
+            return Err(self.too_many(u64::from(*end) * u64::from(self.workers())));
+        }
+        slots.next.copy_from_slice(ends);
+        slots.launched = actors;
+        Ok(Ok(()))
+    }
+
     /// Sends a launch to a worker; the answer comes when every `initialize` there has ended.
     async fn adopt<K: Exported>(
         &self,
@@ -530,29 +556,41 @@ impl Runtime {
         values: Values,
         options: &LaunchOptions,
     ) -> Result<Pending, LaunchError> {
-        let state = match self.shared.engine.get() {
+        let stride = values.stride as u32;
+        let adopt = Adopt {
+            slot,
+            count,
+            state: self.place(values, count)?,
+            stride,
+            kind: K::KIND,
+            capacity: options.mailbox,
+            generation: GENERATION,
+            flags: 0,
+        };
+        self.adopt_at(worker, &adopt).await
+    }
+
+    /// Puts the first so many values where the workers find them: the address of the first.
+    pub(crate) fn place(&self, values: Values, count: u32) -> Result<u64, LaunchError> {
+        let _ = count;
+        match self.shared.engine.get() {
             #[cfg(feature = "cuda")]
             Some(Engine::Cuda(cuda)) => cuda.place(values.bytes(count)).map_err(|error| match error {
                 cuda::PlaceError::Full { wanted, left } => LaunchError::StateFull { wanted, left },
                 cuda::PlaceError::Lost(message) => LaunchError::BackendLost { message },
-            })?,
-            _ => values.block.address(),
-        };
-        let adopt = Adopt {
-            slot,
-            count,
-            state,
-            stride: values.stride as u32,
-            kind: K::KIND,
-            capacity: options.mailbox,
-            generation: GENERATION,
-        };
-        if state == values.block.address() {
-            // Kept until the workers have ended, whatever becomes of this future.
-            self.shared.states.lock().unwrap_or_else(|e| e.into_inner()).push(values.block);
+            }),
+            _ => {
+                let state = values.block.address();
+                // Kept until the workers have ended, whatever becomes of the launch.
+                self.shared.states.lock().unwrap_or_else(|e| e.into_inner()).push(values.block);
+                Ok(state)
+            }
         }
+    }
+
+    pub(crate) async fn adopt_at(&self, worker: u32, adopt: &Adopt) -> Result<Pending, LaunchError> {
         // It runs the user's `initialize` as often as there are actors: it has no deadline of its own.
-        control(&self.shared, worker, CONTROL_ADOPT, &adopt, Duration::MAX).await.map_err(|_| LaunchError::Stopped)
+        control(&self.shared, worker, CONTROL_ADOPT, adopt, Duration::MAX).await.map_err(|_| LaunchError::Stopped)
     }
 
     /// Opens a port: a host thread's own rings to the workers, with room for `window` asks under way.
@@ -647,7 +685,7 @@ impl Drop for Runtime {
 }
 
 /// The values of a launch, side by side.
-struct Values {
+pub(crate) struct Values {
     block: Block,
     stride: usize,
 }
@@ -659,8 +697,25 @@ const fn kernel_stride<K>() -> usize {
 }
 
 impl Values {
-    fn new(count: u32, stride: usize) -> Self {
+    pub(crate) fn new(count: u32, stride: usize) -> Self {
         Self { block: Block::new(stride, count as usize), stride }
+    }
+
+    /// Room for so many of a kernel.
+    pub(crate) fn of<K>(count: u32) -> Self {
+        Self::new(count, kernel_stride::<K>())
+    }
+
+    pub(crate) fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// The bytes of values, one after the other, from a row on.
+    pub(crate) fn put_bytes(&self, row: u32, values: &[u8]) {
+        let at = row as usize * self.stride;
+        assert!(at + values.len() <= self.block.bytes(), "values have a place");
+        // SAFETY: there are so many bytes, as was just checked, and nobody else has the block yet.
+        unsafe { self.block.ptr::<u8>().add(at).copy_from_nonoverlapping(values.as_ptr(), values.len()) }
     }
 
     /// The first so many values, as they go to the device; padding is whatever was there.
@@ -678,7 +733,7 @@ impl Values {
 }
 
 /// Waits for the end of a launch: of every `initialize` on one worker.
-async fn adopted(mut launch: Pending) -> Result<(), LaunchError> {
+pub(crate) async fn adopted(mut launch: Pending) -> Result<(), LaunchError> {
     let lines = std::future::poll_fn(|cx| launch.poll_lines(cx)).await;
     // A launch has no deadline, so only the end of the runtime keeps the answer away.
     let Ok(lines) = lines else { return Err(LaunchError::Stopped) };
@@ -777,6 +832,7 @@ fn end(shared: &Arc<Shared>, threads: Vec<JoinHandle<()>>, limit: Duration) -> R
     }
     // No worker runs any more: answer what they left. Replies to other workers go nowhere, and nobody waits for them.
     let rest = shared.refuse_rest();
+    shared.areas.iter().for_each(Area::end);
     shared.deadlines.stop();
     for cell in 0..shared.cells.total() {
         shared.cells.waker(cell).wake();

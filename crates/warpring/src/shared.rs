@@ -22,6 +22,7 @@ use crate::deadlines::Deadlines;
 use crate::error::{BuildError, Refusal, ShutdownError};
 use crate::memory::Block;
 use crate::runtime::Settings;
+use crate::staging::{AREA_BYTES, AREAS, Area};
 
 /// A worker, as the host sees it.
 pub(crate) struct Seat {
@@ -89,8 +90,8 @@ pub(crate) struct Shared {
     pub(crate) deadlines: Deadlines,
     pub(crate) epoch: Instant,
     pub(crate) plan: Plan,
-    /// Somebody uses the staging area of the plan.
-    pub(crate) staging: AtomicBool,
+    /// The staging areas of the plan.
+    pub(crate) areas: [Area; AREAS as usize],
     #[allow(dead_code, reason = "owns what the rings and workers point to")]
     memory: Memory,
 }
@@ -111,8 +112,6 @@ unsafe impl Sync for Shared {}
 
 /// Ports of a host backend: their rings cost nothing until they are used.
 pub(crate) const HOST_PORTS: u32 = MAX_PORTS as u32;
-/// Largest state that the host reads or writes at once.
-pub(crate) const STAGING_BYTES: u32 = 1 << 20;
 
 /// The plan for a module under these settings; nothing is allocated yet.
 pub(crate) fn plan(module: &ModuleTable, settings: &Settings, lanes: u32, lane_bytes: u32, ports: u32, letters: u32) -> Plan {
@@ -129,7 +128,7 @@ pub(crate) fn plan(module: &ModuleTable, settings: &Settings, lanes: u32, lane_b
         lane_bytes,
         letters,
         pause_ns: 0,
-        staging: STAGING_BYTES,
+        staging: AREAS * AREA_BYTES,
         ask_limit: settings.ask_limit.as_nanos().min(u128::from(u64::MAX / 2)) as u64,
     };
     Plan { limits, device: 0, shared: 0 }
@@ -214,7 +213,7 @@ impl Shared {
             engine: OnceLock::new(),
             epoch: Instant::now(),
             plan,
-            staging: AtomicBool::new(false),
+            areas: Default::default(),
             memory,
         })
     }

@@ -1,6 +1,7 @@
 //! Actors come and go: adoption with `initialize`, `shutdown`, probes, and what is left after a panic.
 
-use super::{CONTROL_COPY, CopyState, Counters, List, Step, Worker};
+use super::copy::Turn;
+use super::{CONTROL_COPY, CopyRows, Counters, List, Step, Worker};
 use crate::address::ActorId;
 use crate::error::KernelError;
 use crate::frame::{Frame, NONE, OP_HANDLE, OP_INITIALIZE, OP_SHUTDOWN, Outcome, Waiting};
@@ -48,7 +49,12 @@ pub struct Adopt {
     pub capacity: u16,
     /// Generation of the slots.
     pub generation: u16,
+    /// How they are launched: [`ADOPT_RESTORED`] or nothing.
+    pub flags: u16,
 }
+
+/// Flag of a launch: the values are those of actors whose `initialize` has run.
+pub const ADOPT_RESTORED: u16 = 8;
 
 impl RingMessage for Adopt {
     const SIZE: usize = 32;
@@ -59,7 +65,10 @@ impl RingMessage for Adopt {
             u64::from(self.slot) | u64::from(self.count) << 32,
             self.state,
             u64::from(self.stride),
-            u64::from(self.kind) | u64::from(self.capacity) << 16 | u64::from(self.generation) << 32,
+            u64::from(self.kind)
+                | u64::from(self.capacity) << 16
+                | u64::from(self.generation) << 32
+                | u64::from(self.flags) << 48,
         ]
         .encode(out)
     }
@@ -73,6 +82,7 @@ impl RingMessage for Adopt {
             kind: w[3] as u16,
             capacity: (w[3] >> 16) as u16,
             generation: (w[3] >> 32) as u16,
+            flags: (w[3] >> 48) as u16,
         })
     }
 }
@@ -118,6 +128,8 @@ impl RingMessage for Report {
 #[repr(C)]
 pub(crate) struct Life {
     phase: Phase,
+    /// There is a [`Worker::copy`].
+    copying: bool,
     adopt: Adopt,
     /// Slots done, in an adoption; slots looked at, in a stop.
     next: u32,
@@ -145,7 +157,11 @@ enum Phase {
 impl Life {
     #[inline(always)]
     pub(super) fn busy(&self) -> bool {
-        self.phase != Phase::Normal
+        self.phase != Phase::Normal || self.copying
+    }
+
+    pub(super) fn copies(&mut self, copying: bool) {
+        self.copying = copying;
     }
 }
 
@@ -163,7 +179,8 @@ impl Worker {
             CONTROL_COPY => self.copy.is_none(),
             _ => false,
         };
-        if self.life.busy() && !at_once {
+        let waits = self.life.phase != Phase::Normal || header.tag == CONTROL_COPY;
+        if waits && !at_once {
             return None;
         }
         match header.tag {
@@ -172,7 +189,9 @@ impl Worker {
                 let adopt = unsafe { lines.decode::<Adopt>(header.lines) };
                 match adopt {
                     Ok(adopt) if self.fits(&adopt) => {
-                        self.life = Life { phase: Phase::Adopting, adopt, next: 0, pending: 0, error: None, request: header };
+                        let copying = self.life.copying;
+                        self.life =
+                            Life { phase: Phase::Adopting, copying, adopt, next: 0, pending: 0, error: None, request: header };
                         self.actors_used = self.actors_used.max(adopt.slot + adopt.count);
                     }
                     _ => self.answer_control(&header, Outcome::refused(KernelError::Malformed), &()),
@@ -185,7 +204,7 @@ impl Worker {
             }
             CONTROL_COPY => {
                 // SAFETY: `peek` acquired the lines.
-                let what = unsafe { lines.decode::<CopyState>(header.lines) };
+                let what = unsafe { lines.decode::<CopyRows>(header.lines) };
                 ring.advance(header.lines);
                 return Some(self.begin_copy(&header, what));
             }
@@ -194,8 +213,8 @@ impl Worker {
                     let launch = self.life.request;
                     self.answer_control(&launch, Outcome::refused(KernelError::Stopped), &());
                 }
-                self.life =
-                    Life { phase: Phase::Stopping, next: 0, pending: 0, error: None, request: header, adopt: Adopt::default() };
+                let (copying, adopt) = (self.life.copying, Adopt::default());
+                self.life = Life { phase: Phase::Stopping, copying, next: 0, pending: 0, error: None, request: header, adopt };
             }
             _ => self.answer_control(&header, Outcome::refused(KernelError::Malformed), &()),
         }
@@ -242,12 +261,27 @@ impl Worker {
         });
     }
 
-    /// One step of a launch or a stop; other work goes on between the steps.
+    /// One step of a copy, a launch or a stop; other work goes on between the steps.
     #[cold]
     #[inline(never)]
     pub(super) fn live<F: Fabric>(&mut self) -> Step {
+        if !self.life.copying {
+            return self.live_on::<F>();
+        }
+        match self.copy_turn() {
+            Turn::Copies => Step::Copy,
+            Turn::Waits => self.live_on::<F>(),
+            Turn::GivesWay => match self.live_on::<F>() {
+                // There is something to do: the next turn is the copy's.
+                Step::Idle => Step::Again,
+                step => step,
+            },
+        }
+    }
+
+    fn live_on<F: Fabric>(&mut self) -> Step {
         let step = match self.life.phase {
-            Phase::Normal => return Step::Idle,
+            Phase::Normal => Step::Idle,
             Phase::Adopting => self.adopt_some(),
             Phase::Stopping => self.mark_some(),
             Phase::Cancelling => self.cancel_next(),
@@ -276,9 +310,9 @@ impl Worker {
     }
 
     fn adopt_some(&mut self) -> Step {
-        let Adopt { slot, count, state, stride, kind, capacity, generation } = self.life.adopt;
+        let Adopt { slot, count, state, stride, kind, capacity, generation, flags } = self.life.adopt;
         let table = self.kind_table(kind);
-        let (bytes, has_initialize) = (table.bytes, table.has_initialize);
+        let (bytes, has_initialize) = (table.bytes, table.has_initialize && flags & ADOPT_RESTORED == 0);
         let mut filled = 0;
         while self.life.next < count && filled < ADOPT_CHUNK {
             if has_initialize && self.frame_free == NONE {
@@ -598,6 +632,7 @@ impl Worker {
                 }
             }
         }
+        self.end_copy(Outcome::refused(KernelError::Stopped));
         let outcome = match core::mem::replace(&mut self.life.phase, Phase::Stopped) {
             Phase::Normal => {
                 self.life.request = Header::default();

@@ -219,8 +219,16 @@ impl Rig {
         unsafe { state.write(value) }
         let slot = self.next_slot[worker as usize];
         self.next_slot[worker as usize] += 1;
-        let adopt =
-            Adopt { slot, count: 1, state: state as u64, stride: size_of::<K>() as u32, kind, capacity: 16, generation: 1 };
+        let adopt = Adopt {
+            slot,
+            count: 1,
+            state: state as u64,
+            stride: size_of::<K>() as u32,
+            kind,
+            capacity: 16,
+            generation: 1,
+            flags: 0,
+        };
         let pending = self.request(worker, Header { kind: Kind::Control as u8, tag: CONTROL_ADOPT, ..Header::default() }, &adopt);
         (ActorId { slot, generation: 1, worker: worker as u16 }, pending)
     }
@@ -412,6 +420,10 @@ macro_rules! module_by_hand {
             // SAFETY: the test's kernels hold nothing but `State` and `Resident`.
             unsafe impl ::warpring_core::module::KernelLayout for $kernel {
                 const FINGERPRINT: u64 = 0;
+                const FIELDS: &'static [::warpring_core::FieldTable] = &[];
+                fn valid(_: &[u8]) -> bool {
+                    true
+                }
                 const METADATA: ::warpring_core::KernelMetadata = ::warpring_core::KernelMetadata {
                     id: concat!("test/", stringify!($kernel)),
                     domain: "test",

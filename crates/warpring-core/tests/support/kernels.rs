@@ -318,6 +318,10 @@ impl RingKernelHandler<Cmd, u64> for Fussy {
 // SAFETY: a u32 and a Resident.
 unsafe impl KernelLayout for Probe {
     const FINGERPRINT: u64 = 1;
+    const FIELDS: &'static [FieldTable] = &[];
+    fn valid(_: &[u8]) -> bool {
+        true
+    }
     const METADATA: KernelMetadata = PROBE_METADATA;
 }
 const PROBE_METADATA: KernelMetadata = KernelMetadata {

@@ -428,6 +428,7 @@ impl Rig {
             kind,
             capacity,
             generation,
+            flags: 0,
         };
         self.slots[worker] = self.slots[worker].max(slot + count as u32);
         self.try_control(worker, CONTROL_ADOPT, &adopt)
