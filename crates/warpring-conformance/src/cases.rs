@@ -8,6 +8,7 @@ mod fate;
 mod life;
 mod messages;
 mod priorities;
+mod snapshots;
 mod state;
 
 use std::any::Any;
@@ -136,4 +137,15 @@ cases! {
     "9.1" "Every message that was accepted before or during a shutdown is either handled, returned to its sender, or a dead letter, and never two of these." fate::one_fate_by_shutdown;
     "9.2" "The same holds when the runtime is dropped while senders run." fate::one_fate_by_drop;
     "9.3" "A message that wanted no reply and is not handled becomes a dead letter with target, sender and reason." fate::dead_letters_say_why;
+
+    "10.1" "An actor is saved between two of its messages: what a handler changes before and after an await is in a snapshot both, or not at all." snapshots::between_messages;
+    "10.2" "While a snapshot is made the workers go on, also while it waits for an actor." snapshots::others_go_on;
+    "10.3" "An actor that handles one message all the time fails the snapshot with its name and entry, and the file is what it was before." snapshots::a_busy_actor_is_named;
+    "10.4" "Restored actors and groups have the states that were saved, on any number of workers, and handle messages from there on." snapshots::states_come_back;
+    "10.5" "A snapshot from the CPU gives the same states on every backend, and one from any backend the same states on the CPU." snapshots::the_same_everywhere;
+    "10.6" "`initialize` of a restored actor does not run." snapshots::initialize_does_not_run;
+    "10.7" "What waits in mailboxes is not in a snapshot." snapshots::no_mail;
+    "10.8" "The actors of a whole runtime come back on the same worker, in the same slot and of the same generation, so that the addresses in their states reach them." snapshots::a_whole_runtime;
+    "10.9" "A state is not restored where its kernel has another layout: the error names the field." snapshots::another_layout;
+    "10.10" "A file that was cut short or changed is refused, and nothing of it is restored." snapshots::a_damaged_file;
 }

@@ -7,3 +7,4 @@ pub mod mortal;
 pub mod relay;
 pub mod subject;
 pub mod team;
+pub mod twin;

@@ -13,8 +13,8 @@ use warpring_core::module::{
 };
 use warpring_core::ring::Lines;
 use warpring_core::{
-    Address, GpuKernel, KernelError, KernelMetadata, KernelMode, Malformed, Outcome, Priority, Resident, Result, RingContext,
-    RingKernelHandler, TryTellError, layout,
+    Address, FieldTable, GpuKernel, KernelError, KernelMetadata, KernelMode, Malformed, Outcome, Priority, Resident, Result,
+    RingContext, RingKernelHandler, TryTellError, layout,
 };
 
 use super::{Boom, Event, log};
@@ -418,6 +418,9 @@ const fn kind<K>(hooks: bool) -> KindTable {
         metadata: PROBE_METADATA,
         bytes: size_of::<K>() as u32,
         align: align_of::<K>() as u32,
+        fingerprint: 0,
+        fields: &[],
+        check: |_| Ok(()),
         has_initialize: hooks,
         has_shutdown: hooks,
         handlers: &[("Cmd", "u64", CMD)],
