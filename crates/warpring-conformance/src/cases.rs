@@ -3,6 +3,7 @@
 mod asks;
 mod capacity;
 mod delivery;
+mod ends;
 mod errors;
 mod fate;
 mod life;
@@ -10,6 +11,7 @@ mod messages;
 mod priorities;
 mod snapshots;
 mod state;
+mod supervision;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -148,4 +150,24 @@ cases! {
     "10.8" "The actors of a whole runtime come back on the same worker, in the same slot and of the same generation, so that the addresses in their states reach them." snapshots::a_whole_runtime;
     "10.9" "A state is not restored where its kernel has another layout: the error names the field." snapshots::another_layout;
     "10.10" "A file that was cut short or changed is refused, and nothing of it is restored." snapshots::a_damaged_file;
+
+    "13.1" "An actor that is stopped handles nothing more: what waits comes back or is a dead letter, a suspended handler goes on to its end, and then `shutdown` runs." ends::a_stop;
+    "13.2" "An actor that is drained handles what was sent before, and nothing that is sent after." ends::a_drain;
+    "13.3" "Of an actor that is killed a suspended handler is dropped, who asked it is told that it was interrupted, and `shutdown` does not run." ends::a_kill;
+    "13.4" "An actor that stops itself does so after the message in which it said so." ends::an_actor_stops_itself;
+    "13.5" "An actor stops or kills another, on its own worker or on another." ends::an_actor_ends_another;
+    "13.6" "Who monitors an actor, the host or another actor, hears of its end once, with the reason, also if it had ended before." ends::monitors;
+    "13.7" "When one of two linked actors crashes or is killed, the other is killed; when one stops, the other goes on." ends::links;
+    "13.8" "The slot of an actor that has ended is used again, and a message to the old address comes back." ends::slots_again;
+    "13.9" "A handler spawns an actor on its own worker or on another; the address may be used at once." ends::spawned;
+    "13.10" "A worker has room for so many spawned actors; one more is an error, until one has ended." ends::so_many_spawned;
+    "13.11" "Every message to an actor that is stopped, drained or killed is either handled, returned, or a dead letter." ends::nothing_is_lost;
+
+    "14.1" "A supervised actor that ends is started again if its policy says so for that reason." supervision::the_table;
+    "14.2" "While that is decided, its address stays valid and its messages wait; after a restart they are handled." supervision::messages_wait;
+    "14.3" "A restarted actor has the value that it was launched with or, if so specified, the state that it had, and its `initialize` runs again." supervision::the_state_after;
+    "14.4" "What waits for a supervised actor that is not started again comes back or is a dead letter." supervision::what_is_let_go;
+    "14.5" "One-for-one starts the actor again, one-for-all all children, rest-for-one the actor and those that were started after it; a child that is never started again is gone then." supervision::strategies;
+    "14.6" "With more restarts than its limit a supervisor stops its children: a supervisor above it starts them all again, and without one the host hears of it." supervision::escalation;
+    "14.7" "An error that a handler returns ends nobody." supervision::an_error_ends_nobody;
 }

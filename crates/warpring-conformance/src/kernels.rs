@@ -4,6 +4,7 @@ pub mod cell;
 pub mod echo;
 pub mod gate;
 pub mod mortal;
+pub mod parent;
 pub mod relay;
 pub mod subject;
 pub mod team;

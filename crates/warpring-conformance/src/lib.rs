@@ -28,7 +28,9 @@ pub use letters::Letters;
 #[cfg(not(target_arch = "nvptx64"))]
 pub use setup::{Named, Setup, eventually, launch, launch_on, same};
 
-use kernels::{cell::*, echo::*, gate::*, mortal::*, relay::*, subject::*, team::*, twin::*};
+use warpring::{ActorId, Down};
+
+use kernels::{cell::*, echo::*, gate::*, mortal::*, parent::*, relay::*, subject::*, team::*, twin::*};
 
 /// The PTX of these kernels for teams of a whole block; that in `MODULE` is for teams of a warp.
 #[cfg(not(target_arch = "nvptx64"))]
@@ -53,4 +55,8 @@ warpring::export! {
     Team { Bump => Bumped, Fill => Filled, Together => Sums, Vote => Votes }
     Cell { Mix => u64 }
     Twin { Grow => u64, Sides => Both, OtherSides => Both }
+    Parent {
+        Bear => ActorId, Quit => (), Finish => (), Watch => (), Tie => (), Down => (), ReadParent => Fared, Add => u64, Get => u64,
+        Hold => u64, Crash => (), Fail => ()
+    }
 }

@@ -3,6 +3,11 @@
 //! Methods that take `&mut self` are collectives: on a team of several lanes, all lanes call them in the same order (plain code
 //! that does not branch on the lane does so by itself). On the CPU a team is one lane, and they are plain calls and loops.
 
+mod actors;
+
+pub use actors::SPAWNED_MAILBOX;
+pub use actors::SpawnOn;
+
 use core::future::Future;
 use core::marker::PhantomData;
 use core::pin::Pin;
@@ -510,30 +515,38 @@ impl<K: Handles<M>, M: RingMessage> Future for Ask<'_, '_, K, M> {
             }
             return Poll::Pending;
         }
-        let frame = this.ctx.frame();
-        if frame.answered {
+        let reply = poll_reply::<K::Reply>(this.ctx, this.site);
+        if reply.is_ready() {
             this.state = AskState::Done;
-            // SAFETY: `answered` says that a reply is in the buffer; it stays until all lanes have read it (the sync below).
-            let reply = unsafe {
-                let lines = Lines::flat(frame.buffer);
-                let header = lines.header();
-                if header.kind() == Kind::Reply as u8 {
-                    lines.decode::<K::Reply>(header.lines).map_err(|_| KernelError::Malformed)
-                } else {
-                    Err(KernelError::from_parts(header.tag, header.sender))
-                }
-            };
-            // A lane that goes on may end the handler, and a long reply of its own goes to the same buffer.
-            this.ctx.at(this.site);
-            with_team!(this.ctx.team, |team, _F| team.sync());
-            return Poll::Ready(reply);
         }
-        if frame.timed_out {
-            this.state = AskState::Done;
-            return Poll::Ready(Err(KernelError::Deadline));
-        }
-        Poll::Pending
+        reply
     }
+}
+
+/// The reply that a frame waits for, or that it waits no longer.
+#[inline(always)]
+fn poll_reply<R: RingMessage>(ctx: &mut RingContext<'_>, site: Site) -> Poll<Result<R>> {
+    let frame = ctx.frame();
+    if frame.answered {
+        // SAFETY: `answered` says that a reply is in the buffer; it stays until all lanes have read it (the sync below).
+        let reply = unsafe {
+            let lines = Lines::flat(frame.buffer);
+            let header = lines.header();
+            if header.kind() == Kind::Reply as u8 {
+                lines.decode::<R>(header.lines).map_err(|_| KernelError::Malformed)
+            } else {
+                Err(KernelError::from_parts(header.tag, header.sender))
+            }
+        };
+        // A lane that goes on may end the handler, and a long reply of its own goes to the same buffer.
+        ctx.at(site);
+        with_team!(ctx.team, |team, _F| team.sync());
+        return Poll::Ready(reply);
+    }
+    if frame.timed_out {
+        return Poll::Ready(Err(KernelError::Deadline));
+    }
+    Poll::Pending
 }
 
 impl<K, M> Drop for Ask<'_, '_, K, M> {

@@ -34,6 +34,12 @@ pub enum KernelError {
     },
     /// An actor asked itself: it handles one message at a time, so the answer could never come.
     AskedItself,
+    /// No room for another spawned actor on this worker: raise it with `RuntimeBuilder::spawned_actors`.
+    TooManyActors,
+    /// The handler was dropped while it was suspended: its actor was killed, or its worker stopped.
+    Interrupted,
+    /// The kernel is not of the module that the runtime runs.
+    WrongModule,
 }
 
 impl KernelError {
@@ -53,6 +59,9 @@ impl KernelError {
             Self::Malformed => (6, 0),
             Self::Panicked { line } => (7, line),
             Self::AskedItself => (8, 0),
+            Self::TooManyActors => (9, 0),
+            Self::WrongModule => (10, 0),
+            Self::Interrupted => (11, 0),
         }
     }
 
@@ -66,6 +75,9 @@ impl KernelError {
             5 => Self::Overloaded,
             7 => Self::Panicked { line: detail },
             8 => Self::AskedItself,
+            9 => Self::TooManyActors,
+            10 => Self::WrongModule,
+            11 => Self::Interrupted,
             _ => Self::Malformed,
         }
     }
@@ -82,6 +94,9 @@ impl fmt::Display for KernelError {
             Self::Malformed => f.write_str("the message's bytes are not a value of its type"),
             Self::Panicked { line } => write!(f, "the handler panicked (line {line})"),
             Self::AskedItself => f.write_str("an actor cannot ask itself"),
+            Self::TooManyActors => f.write_str("no room for another spawned actor on this worker"),
+            Self::Interrupted => f.write_str("the handler was dropped while it was suspended"),
+            Self::WrongModule => f.write_str("the kernel is not of the module that the runtime runs"),
         }
     }
 }

@@ -40,6 +40,10 @@ pub(crate) enum Waiting {
 pub(crate) const OP_HANDLE: u8 = 0;
 pub(crate) const OP_INITIALIZE: u8 = 1;
 pub(crate) const OP_SHUTDOWN: u8 = 2;
+/// `initialize` of an actor that was spawned or restarted, which no launch waits for.
+pub(crate) const OP_START: u8 = 3;
+/// `shutdown` of one actor, while its worker goes on.
+pub(crate) const OP_END: u8 = 4;
 
 /// The shared part of a frame.
 #[repr(C, align(64))]

@@ -14,16 +14,43 @@ pub(crate) enum Status {
     /// Nobody lives here: what the zeroed memory of a new table says.
     #[allow(dead_code)]
     Free = 0,
-    /// Launched; `initialize` has not ended.
+    /// Launched or restarted; `initialize` has not ended. Messages wait.
     Starting,
     /// Takes messages.
     Running,
-    /// `initialize` failed or a handler panicked: every message is refused.
+    /// It has ended, and its supervisor has to say what becomes of it. Messages wait.
+    Held,
+    /// It ends after the messages that wait; every further message is refused.
+    Draining,
+    /// It ends: every message is refused, also those that wait.
+    Ending,
+    /// `initialize` failed when it was launched: every message is refused.
     Failed,
     /// The worker stops and `shutdown` is still to run: every message is refused.
     Stopping,
-    /// `shutdown` runs or has run: every message is refused.
+    /// It has ended, or the worker's stop runs its `shutdown`: every message is refused.
     Stopped,
+}
+
+/// `Actor::frame` of an actor that runs nothing and may begin nothing: it is held, or its `initialize` is still to begin.
+pub(crate) const HELD: u32 = NONE - 1;
+
+/// Bits of `Actor::marks`.
+pub(crate) mod mark {
+    /// When it has ended it is held, until the host says what becomes of it.
+    pub const SUPERVISED: u8 = 1;
+    /// The host hears of its end.
+    pub const WATCHED: u8 = 2;
+    /// A handler spawned it: its slot is the worker's to give out again.
+    pub const SPAWNED: u8 = 4;
+    /// Its state may be half changed, or nobody waits for it: it ends without `shutdown`.
+    pub const NO_SHUTDOWN: u8 = 8;
+    /// The handler that is suspended is dropped.
+    pub const KILL: u8 = 16;
+    /// It ends once `initialize` has.
+    pub const STOP: u8 = 32;
+    /// The host has not heard yet that it is held.
+    pub const NEWS: u8 = 64;
 }
 
 /// A list of mailbox nodes.
@@ -62,6 +89,11 @@ pub struct Actor {
     pub(crate) ready: bool,
     /// High messages taken in a row while a normal one waited.
     pub(crate) streak: u8,
+    /// Bits of [`mark`].
+    pub(crate) marks: u8,
+    /// Why it ended, as in [`ExitReason::to_parts`](crate::ExitReason::to_parts).
+    pub(crate) reason: u16,
+    pub(crate) detail: u32,
 }
 
 const _: () = assert!(size_of::<Actor>() == 64);
@@ -148,6 +180,29 @@ impl Nodes {
 }
 
 impl Actor {
+    /// A new tenant of a slot, who runs nothing yet.
+    pub(crate) fn new(state: *mut u8, kind: u16, generation: u16, bytes: u32, capacity: u16, marks: u8) -> Self {
+        Self {
+            state,
+            high: Queue::EMPTY,
+            normal: Queue::EMPTY,
+            kind,
+            generation,
+            frame: NONE,
+            next: NONE,
+            waiting: 0,
+            capacity,
+            handled: 0,
+            state_bytes: bytes,
+            status: Status::Running,
+            ready: false,
+            streak: 0,
+            marks,
+            reason: 0,
+            detail: 0,
+        }
+    }
+
     /// The next message by priority: high before normal, but never more than [`MAX_STREAK`] in a row while a normal one waits.
     #[inline(always)]
     pub(crate) fn pop(&mut self, nodes: &mut Nodes) -> Option<Lines> {

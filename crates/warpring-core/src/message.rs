@@ -221,8 +221,12 @@ pub enum Kind {
     Failed = 4,
     /// A reply: the message was not handled, and why.
     Refused = 5,
-    /// The host speaks to the worker itself.
+    /// The host speaks to the worker itself. This and what follows goes to no mailbox.
     Control = 6,
+    /// An actor of another worker wants an actor to end.
+    End = 7,
+    /// An actor of another worker spawns one here. It waits for the reply.
+    Spawn = 8,
 }
 
 /// Low bits of `Header::kind`.

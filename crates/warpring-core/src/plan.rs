@@ -5,7 +5,7 @@
 //! the other is host memory that the device can address.
 //!
 //! ```text
-//! device: workers | peers | inlets | rings between workers | actors | mailbox nodes | frames | frame lines | lanes
+//! device: workers | peers | inlets | rings between workers | actors | mailbox nodes | frames | frame lines | lanes | spawned
 //! shared: leave word | open ports | parked words | reply cells | parked cells | ingress rings | port rings | letters | posts | closed | staging | grids
 //! ```
 
@@ -19,7 +19,7 @@ use crate::module::ModuleTable;
 use crate::post::Post;
 use crate::ring::{Consumer, Line, Producer, RingMemory};
 use crate::scoped::Word32;
-use crate::worker::{Hooks, LinkMemory, MAX_PORTS, Peer, Worker, WorkerMemory};
+use crate::worker::{Hooks, LinkMemory, MAX_PORTS, Peer, SpawnMemory, Worker, WorkerMemory};
 
 /// The limits of a runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +51,18 @@ pub struct Limits {
     pub pause_ns: u32,
     /// Bytes through which the host reads and writes states.
     pub staging: u32,
+    /// Most actors of a worker that handlers spawned; at most `actors`.
+    pub spawned: u32,
+    /// Bytes for the value of one of them: [`spawn_stride`] of the module.
+    pub spawn_stride: u32,
     /// Deadline of an ask that names none, in nanoseconds.
     pub ask_limit: u64,
+}
+
+/// Bytes for the value of a spawned actor of any kind of a module.
+pub fn spawn_stride(module: &ModuleTable) -> u32 {
+    let (bytes, align) = module.kinds.iter().fold((1, 8), |(bytes, align), kind| (bytes.max(kind.bytes), align.max(kind.align)));
+    round_up(bytes as usize, align as usize) as u32
 }
 
 /// The limits and the two areas.
@@ -93,6 +103,7 @@ enum Device {
     Frames,
     FrameLines,
     Lanes,
+    Spawned,
     End,
 }
 
@@ -134,6 +145,7 @@ impl Plan {
             w * u64::from(l.frames) * size_of::<Frame>() as u64,
             w * u64::from(l.frames) * u64::from(l.max_lines) * LINE,
             w * u64::from(l.frames) * u64::from(l.lanes) * u64::from(l.lane_bytes),
+            w * u64::from(l.spawned) * u64::from(l.spawn_stride),
         ];
         sizes[..section as usize].iter().map(|bytes| apart(*bytes)).sum()
     }
@@ -313,6 +325,13 @@ impl Plan {
                     post: self.post(worker),
                     letters: self.letters(worker),
                     pause_ns: l.pause_ns,
+                },
+                spawn: SpawnMemory {
+                    states: pointer(
+                        self.device + self.in_device(Device::Spawned) + w * u64::from(l.spawned) * u64::from(l.spawn_stride),
+                    ),
+                    stride: l.spawn_stride.into(),
+                    count: l.spawned,
                 },
             };
             Worker::init(self.worker(worker), &memory);

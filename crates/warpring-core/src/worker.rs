@@ -5,21 +5,28 @@
 //! `worker/link.rs` is what a worker of a grid has to do with the host, `worker/copy.rs` copies actors' states.
 
 mod copy;
+mod end;
 mod life;
 mod link;
 mod listen;
 mod mail;
+mod notice;
+mod spawn;
 
-pub use copy::{CONTROL_COPY, CopyRows, ROW_BYTES, Row, Tenant};
-pub use life::{ADOPT_RESTORED, Adopt, CONTROL_ADOPT, CONTROL_PROBE, CONTROL_STOP, Report};
+pub use copy::{ANY_KIND, CONTROL_COPY, CopyRows, ROW_BYTES, Row, Tenant, Used};
+pub use end::{CONTROL_END, CONTROL_RESTART, CONTROL_WATCH, End, How};
+pub use life::{ADOPT_RESTORED, ADOPT_SPAWNED, ADOPT_SUPERVISED, Adopt, CONTROL_ADOPT, CONTROL_PROBE, CONTROL_STOP, Report};
 pub use link::{LETTER_WHOLE, Launch, LinkMemory};
 pub(crate) use mail::{Send, Sent};
+pub use notice::Notice;
+pub use spawn::SpawnMemory;
+pub(crate) use spawn::Spawning;
 
 use core::ptr;
 
 use crate::context::RingContext;
 use crate::error::KernelError;
-use crate::frame::{Frame, NONE, OP_HANDLE, OP_INITIALIZE, OP_SHUTDOWN, Outcome, Waiting};
+use crate::frame::{Frame, NONE, OP_END, OP_HANDLE, OP_INITIALIZE, OP_SHUTDOWN, OP_START, Outcome, Waiting};
 use crate::layout;
 use crate::mailbox::{Actor, Nodes, Status};
 #[cfg(not(target_arch = "nvptx64"))]
@@ -99,13 +106,15 @@ pub struct Hooks {
     /// A message that wanted no reply was not handled to its end. `header.lines` is 0 if a handler had taken it: then its payload
     /// is gone, and the lines hold nothing.
     pub dead_letter: unsafe fn(*const (), worker: u32, header: &Header, message: Lines, reason: KernelError),
+    /// Something happened that the host has to know.
+    pub notice: unsafe fn(*const (), &Notice),
 }
 
 /// On the device there is no host beside it, but a worker is as large there as here.
 #[cfg(target_arch = "nvptx64")]
 #[derive(Clone, Copy, Default)]
 pub struct Hooks {
-    _unused: [usize; 6],
+    _unused: [usize; 7],
 }
 
 /// A pool or list of frames, by index.
@@ -198,6 +207,8 @@ pub struct Worker {
     pub(crate) heard: listen::Heard,
     /// The way to the host, in a grid.
     pub(crate) link: link::Link,
+    /// Actors that handlers have spawned.
+    pub(crate) spawned: spawn::Spawned,
 }
 
 /// The memory and the limits of a worker; the backend allocates it all before the worker starts.
@@ -245,6 +256,8 @@ pub struct WorkerMemory {
     pub module: *const ModuleTable,
     /// The way to the host, in a grid; else [`LinkMemory::NONE`].
     pub link: LinkMemory,
+    /// For actors that handlers spawn.
+    pub spawn: SpawnMemory,
 }
 
 /// Bytes of one lane of a frame: context and future.
@@ -258,6 +271,9 @@ impl List {
     #[inline(always)]
     pub(crate) fn is_empty(&self) -> bool {
         self.head == NONE
+    }
+    pub(crate) fn first(&self) -> u32 {
+        self.head
     }
 }
 
@@ -345,6 +361,7 @@ impl Worker {
                 copy: None,
                 heard: listen::Heard::NOTHING,
                 link: link::Link::new(&memory.link),
+                spawned: spawn::Spawned::new(&memory.spawn, memory.actor_capacity),
             });
         }
     }
@@ -462,10 +479,13 @@ impl Worker {
         unsafe {
             self.ready.head = (*actor).next;
             (*actor).ready = false;
+            if (*actor).status != Status::Running {
+                return Some(self.change::<F>(slot));
+            }
             let request = (*actor).pop(&mut self.nodes)?;
             let header = request.packed();
-            if (*actor).status != Status::Running || deadline_passed(header.deadline(), self.now) {
-                return Some(self.turn_away::<F>(slot, request));
+            if deadline_passed(header.deadline(), self.now) {
+                return Some(self.turn_away::<F>(slot, request, KernelError::Deadline));
             }
             Some(self.begin(slot, OP_HANDLE, header, request))
         }
@@ -474,10 +494,7 @@ impl Worker {
     /// Refuses a message that was accepted into a mailbox and may not be handled any more. It takes a frame as a handler would,
     /// which keeps the refusal until there is room for it. There is a free frame.
     #[cold]
-    fn turn_away<F: Fabric>(&mut self, slot: u32, request: Lines) -> Step {
-        // SAFETY: the slot is this worker's.
-        let running = unsafe { (*self.actor(slot)).status == Status::Running };
-        let error = if running { KernelError::Deadline } else { KernelError::Stopped };
+    pub(crate) fn turn_away<F: Fabric>(&mut self, slot: u32, request: Lines, error: KernelError) -> Step {
         // SAFETY: a mailbox node that was just taken out; its content stays.
         let header = unsafe { request.packed() };
         if let Step::Begin(index) = self.begin(slot, OP_HANDLE, header, request) {
@@ -565,10 +582,9 @@ impl Worker {
                     (*actor).handled = (*actor).handled.wrapping_add(1);
                     self.counters.handled += 1;
                 }
-                OP_INITIALIZE => self.initialized(slot, &outcome),
-                _ => self.shut_down(),
+                op => self.hook_ended(op, slot, &outcome),
             }
-            if (*actor).waiting > 0 {
+            if (*actor).waiting > 0 || (*actor).status != Status::Running {
                 self.push_ready(slot);
             }
             if (*frame).op == OP_HANDLE {
@@ -709,7 +725,7 @@ impl Worker {
     }
 
     #[inline(always)]
-    fn push_ready(&mut self, slot: u32) {
+    pub(crate) fn push_ready(&mut self, slot: u32) {
         let actor = self.actor(slot);
         // SAFETY: the actor is this worker's.
         unsafe {
@@ -741,7 +757,7 @@ impl Worker {
     }
 
     #[inline(always)]
-    fn push_frame(&mut self, list: &mut List, index: u32) {
+    pub(crate) fn push_frame(&mut self, list: &mut List, index: u32) {
         // SAFETY: frames are this worker's, and a frame is in one list at most.
         unsafe {
             (*self.frame(index)).next = NONE;
@@ -774,8 +790,8 @@ impl Worker {
         // SAFETY: contract.
         unsafe {
             match (*frame).op {
-                OP_INITIALIZE => Op::Initialize,
-                OP_SHUTDOWN => Op::Shutdown,
+                OP_INITIALIZE | OP_START => Op::Initialize,
+                OP_SHUTDOWN | OP_END => Op::Shutdown,
                 _ => Op::Handle((*frame).request.tag()),
             }
         }

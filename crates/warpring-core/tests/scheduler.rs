@@ -7,7 +7,8 @@ use support::kernels::{BIG, CMD, Cmd, Fussy, HOOK_SLEEP, Hook, Probe, op};
 use support::*;
 use warpring_core::message::{Header, Kind, RingMessage, TICK_SHIFT, deadline_ticks, encode, lines_for};
 use warpring_core::scoped::System;
-use warpring_core::{ActorId, Address, KernelError};
+use warpring_core::worker::Notice;
+use warpring_core::{ActorId, Address, ExitReason, KernelError};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -721,7 +722,7 @@ fn a_stop_handles_what_waits_then_cancels_what_is_suspended_then_runs_shutdown()
     let stop = rig.stop(0);
     assert_eq!(rig.run(0), Came::Ended, "a stop does not wait for an hour");
     rig.finish();
-    assert_eq!(rig.reply(long), Some(Err(No::Failed(KernelError::Stopped))), "it was taken, so it is not refused");
+    assert_eq!(rig.reply(long), Some(Err(No::Failed(KernelError::Interrupted))), "it was taken, so it is not refused");
     assert_eq!(rig.reply(told), Some(Err(No::Refused(KernelError::Stopped))));
     assert_eq!(rig.reply(stop), Some(Ok(0)));
     assert_eq!(take_log(), [Event::Began(1, 1), Event::Dropped(1, 1), Event::ShutDown(1)]);
@@ -739,7 +740,7 @@ fn a_suspended_tell_that_a_stop_cancels_is_a_dead_letter_without_payload() {
     rig.stop(0);
     assert_eq!(rig.run(0), Came::Ended);
     rig.finish();
-    assert_eq!(take_log(), [Event::Began(1, 1), Event::Dropped(1, 1), Event::Dead(None, KernelError::Stopped)]);
+    assert_eq!(take_log(), [Event::Began(1, 1), Event::Dropped(1, 1), Event::Dead(None, KernelError::Interrupted)]);
 }
 
 #[test]
@@ -788,7 +789,7 @@ fn what_lies_between_workers_at_the_end_is_accounted_for() {
     assert_eq!(rig.run(0), Came::Ended);
     // Worker 1 never looks again.
     rig.finish();
-    assert_eq!(rig.reply(asked), Some(Err(No::Failed(KernelError::Stopped))));
+    assert_eq!(rig.reply(asked), Some(Err(No::Failed(KernelError::Interrupted))));
     assert_eq!(rig.wakes(asked), 1);
     assert!(take_log().contains(&Event::Dead(Some(1001), KernelError::Stopped)), "the tell has a fate");
 }
@@ -840,7 +841,14 @@ fn a_panic_fails_its_actor_alone() {
     assert_eq!((report.counters.panics, report.frames), (1, 0));
     assert_eq!(
         log,
-        [Event::Began(1, 1), Event::Dropped(1, 1), Event::Recovered(0), Event::Began(2, 2), Event::Ended(2, 2, Ok(2))]
+        [
+            Event::Began(1, 1),
+            Event::Dropped(1, 1),
+            Event::Recovered(0),
+            Event::Noticed(Notice::Ended { actor: a.id(), reason: ExitReason::Panicked { line: 77 }, held: false }),
+            Event::Began(2, 2),
+            Event::Ended(2, 2, Ok(2))
+        ]
     );
 }
 

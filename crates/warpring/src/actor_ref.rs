@@ -49,6 +49,10 @@ impl<K: Exported> ActorRef<K> {
         self.id
     }
 
+    pub(crate) fn shared_arc(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     pub(crate) fn shared(&self) -> *const Shared {
         Arc::as_ptr(&self.shared)
     }

@@ -9,8 +9,8 @@
 extern crate self as warpring;
 
 pub use warpring_core::{
-    ActorId, Address, Counts, GpuKernel, GroupAddress, KernelError, KernelMetadata, KernelMode, Malformed, Priority, Resident,
-    Result, RingContext, RingKernelHandler, RingMessage, State, TryTellError, module,
+    ActorId, Address, Counts, Down, ExitReason, GpuKernel, GroupAddress, How, KernelError, KernelMetadata, KernelMode, Malformed,
+    Priority, Resident, Result, RingContext, RingKernelHandler, RingMessage, State, TryTellError, module,
 };
 pub use warpring_macros::{RingKernel, RingMessage, State, export};
 
@@ -27,11 +27,19 @@ mod dead_letter;
 #[cfg(not(target_arch = "nvptx64"))]
 mod deadlines;
 #[cfg(not(target_arch = "nvptx64"))]
+mod ends;
+#[cfg(not(target_arch = "nvptx64"))]
 pub mod error;
+#[cfg(not(target_arch = "nvptx64"))]
+mod keeper;
+#[cfg(not(target_arch = "nvptx64"))]
+mod launch;
 #[cfg(not(target_arch = "nvptx64"))]
 mod memory;
 #[cfg(not(target_arch = "nvptx64"))]
 mod port;
+#[cfg(not(target_arch = "nvptx64"))]
+mod recent;
 #[cfg(not(target_arch = "nvptx64"))]
 mod reply;
 #[cfg(not(target_arch = "nvptx64"))]
@@ -39,23 +47,30 @@ mod runtime;
 #[cfg(not(target_arch = "nvptx64"))]
 mod shared;
 #[cfg(not(target_arch = "nvptx64"))]
+mod slots;
+#[cfg(not(target_arch = "nvptx64"))]
 pub mod snapshot;
 #[cfg(not(target_arch = "nvptx64"))]
 mod staging;
 #[cfg(not(target_arch = "nvptx64"))]
 mod state;
+#[cfg(not(target_arch = "nvptx64"))]
+mod supervise;
 
 #[cfg(not(target_arch = "nvptx64"))]
 pub use {
     actor_ref::{ActorRef, Ask, Asking, Group, Tell, Telling},
     backend::{Backend, IdlePolicy},
     dead_letter::DeadLetter,
+    ends::{EndError, Monitor},
     error::{AskError, BuildError, LaunchError, PortError, Refusal, ShutdownError, TellError},
+    launch::LaunchOptions,
     pollster::block_on,
     port::{Port, Ticket},
     reply::Reply,
-    runtime::{LaunchOptions, Launches, Runtime, RuntimeBuilder, Stats},
+    runtime::{Launches, Runtime, RuntimeBuilder, Stats},
     state::StateError,
+    supervise::{ChildSpec, Escalation, Restart, RestartFrom, Strategy, Supervision, Supervisor},
     warpring_core::worker::{Counters, Report},
 };
 

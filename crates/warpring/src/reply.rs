@@ -137,7 +137,7 @@ fn error<M>(shared: &Shared, kind: u8, error: KernelError, to: ActorId, message:
         return AskError::NotHandled { reason: shared.refusal(to, error), message };
     }
     match error {
-        KernelError::Stopped if shared.closing.load(Ordering::Relaxed) => AskError::Interrupted { actor: to },
+        KernelError::Interrupted => AskError::Interrupted { actor: to },
         KernelError::Panicked { .. } => {
             // The simulator's record is there when its turn is over.
             shared.pump_until(0);

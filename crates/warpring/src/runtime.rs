@@ -6,21 +6,18 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use warpring_core::layout::round_up;
 use warpring_core::message::Kind;
-use warpring_core::module::{Exported, ModuleTable};
-use warpring_core::worker::{Adopt, CONTROL_ADOPT, CONTROL_PROBE, CONTROL_STOP, Report};
-use warpring_core::{ActorId, GroupAddress, KernelError, RingMessage};
+use warpring_core::module::ModuleTable;
+use warpring_core::worker::{CONTROL_PROBE, CONTROL_STOP, Report};
+use warpring_core::{ActorId, KernelError, RingMessage};
 
-use crate::actor_ref::{ActorRef, Group};
 use crate::backend::{Backend, Engine, IdlePolicy, cpu};
 #[cfg(feature = "cuda")]
 use crate::backend::{CudaError, CudaOptions, cuda};
 use crate::dead_letter::{DeadLetter, DeadLetterHook, DeadLetters};
 use crate::error::{BuildError, LaunchError, PortError, Refusal, ShutdownError};
-use crate::memory::Block;
 use crate::port::Port;
-use crate::reply::{Pending, Reply};
+use crate::reply::{NoReply, Pending, Reply};
 use crate::shared::Shared;
 use crate::staging::Area;
 
@@ -33,6 +30,10 @@ pub(crate) struct Settings {
     pub(crate) idle: IdlePolicy,
     pub(crate) pin: bool,
     pub(crate) max_actors: u32,
+    /// Of all workers; `None`: as many as is cheap.
+    pub(crate) spawned_actors: Option<u32>,
+    /// Memory for them, where that setting does not say.
+    pub(crate) spawn_bytes: u64,
     pub(crate) ring_lines: u32,
     pub(crate) waiting_messages: u32,
     pub(crate) suspended_handlers: u32,
@@ -41,6 +42,9 @@ pub(crate) struct Settings {
     pub(crate) drain_limit: Duration,
     pub(crate) given: Given,
 }
+
+/// Memory for spawned actors. Where pages cost nothing until they are touched, there is plenty.
+const SPAWN_BYTES: u64 = if cfg!(all(target_os = "linux", not(miri))) { 4 << 30 } else { 1 << 20 };
 
 /// Settings that were not left to the backend.
 #[derive(Clone, Copy, Debug, Default)]
@@ -63,6 +67,7 @@ impl Settings {
         if !self.given.suspended_handlers {
             self.suspended_handlers = 128;
         }
+        self.spawn_bytes = 64 << 20;
     }
 }
 
@@ -96,6 +101,8 @@ impl RuntimeBuilder {
                 idle: IdlePolicy::default(),
                 pin: true,
                 max_actors: 1 << 21,
+                spawned_actors: None,
+                spawn_bytes: SPAWN_BYTES,
                 ring_lines: 4096,
                 waiting_messages: 1 << 16,
                 suspended_handlers: 1024,
@@ -150,6 +157,14 @@ impl RuntimeBuilder {
     /// Most actors, over all launches. Default: 2,097,152. An actor takes 64 bytes besides its value.
     pub fn max_actors(mut self, actors: u32) -> Self {
         self.settings.max_actors = actors;
+        self
+    }
+
+    /// Most actors that handlers have spawned at a time, over all workers, equally shared; they count as `max_actors` too. Each has a
+    /// place as large as the largest kernel of the module. Default: what fits into 4 GiB of memory that is only used where an actor is, on
+    /// a GPU into 64 MiB.
+    pub fn spawned_actors(mut self, actors: u32) -> Self {
+        self.settings.spawned_actors = Some(actors);
         self
     }
 
@@ -275,40 +290,13 @@ pub(crate) fn check(s: &Settings, most_workers: u32, allowed_workers: &'static s
             allowed: "a power of two, 16 to 1,048,576",
         });
     }
+    if let Some(spawned) = s.spawned_actors {
+        range("spawned_actors", spawned.into(), 0, s.max_actors.into(), "at most `max_actors`")?;
+    }
     range("waiting_messages", s.waiting_messages.into(), 1, 1 << 24, "1 to 16,777,216")?;
     range("suspended_handlers", s.suspended_handlers.into(), 1, 65_535, "1 to 65,535")?;
     range("outstanding_asks", s.outstanding_asks.into(), 1, 1 << 20, "1 to 1,048,576")?;
     Ok(())
-}
-
-/// Where and how an actor is launched.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct LaunchOptions {
-    /// The worker that runs it; `None` deals actors out in turn. A group is always spread over all workers.
-    pub worker: Option<u32>,
-    /// Messages that its mailbox holds while it is busy.
-    pub mailbox: u16,
-}
-
-impl Default for LaunchOptions {
-    fn default() -> Self {
-        Self { worker: None, mailbox: 1024 }
-    }
-}
-
-impl LaunchOptions {
-    /// On this worker.
-    pub fn on_worker(mut self, worker: u32) -> Self {
-        self.worker = Some(worker);
-        self
-    }
-
-    /// With a mailbox of this many messages, at least 1.
-    pub fn mailbox(mut self, messages: u16) -> Self {
-        self.mailbox = messages;
-        self
-    }
 }
 
 /// What the workers have done, and what they have still to do.
@@ -317,8 +305,10 @@ impl LaunchOptions {
 pub struct Stats {
     /// One report per worker.
     pub workers: Vec<Report>,
-    /// Actors launched.
+    /// Actors launched, those that have ended included; not those that handlers spawned.
     pub actors: u64,
+    /// Of these, how many have ended.
+    pub ended: u64,
     /// Bytes of actors' values, which is their resident state.
     pub state_bytes: u64,
     /// Bytes that the driver has copied to and from the device: the values of launched actors. Messages and states are not copied.
@@ -346,9 +336,6 @@ impl Stats {
         self.workers.iter().map(|w| w.counters.handled).sum()
     }
 }
-
-/// The generation that launched actors have.
-pub(crate) const GENERATION: u16 = 1;
 
 /// Running workers and their actors.
 ///
@@ -409,188 +396,8 @@ impl Runtime {
         self.shared.settings.workers
     }
 
-    /// Launches an actor and waits until its `initialize` has ended.
-    ///
-    /// # Errors
-    /// See [`LaunchError`].
-    pub async fn launch<K: Exported>(&self, kernel: K, options: LaunchOptions) -> Result<ActorRef<K>, LaunchError> {
-        self.check_launch::<K>(&options)?;
-        kernel.validate().map_err(LaunchError::Invalid)?;
-        let (worker, slot) = self.reserve_one(&options)?;
-        let values = Values::of::<K>(1);
-        values.put(0, kernel);
-        let pending = self.adopt::<K>(worker, slot, 1, values, &options).await;
-        adopted(pending?).await?;
-        let id = ActorId { slot, generation: GENERATION, worker: worker as u16 };
-        Ok(ActorRef::new(Arc::clone(&self.shared), id))
-    }
-
-    /// Launches `count` actors, spread over all workers, and waits until every `initialize` has ended. `kernel(i)` gives the
-    /// value of number `i`.
-    ///
-    /// # Errors
-    /// See [`LaunchError`]. [`LaunchError::Initialize`] is the first error; the other actors run.
-    pub async fn launch_many<K: Exported>(
-        &self,
-        count: u32,
-        options: LaunchOptions,
-        mut kernel: impl FnMut(u32) -> K,
-    ) -> Result<Group<K>, LaunchError> {
-        self.check_group_launch::<K>(&options)?;
-        let workers = self.workers();
-        let rows = |worker: u32| count / workers + u32::from(worker < count % workers);
-        self.check_rows(rows(0), count)?;
-        // All values before any slot is taken: a kernel that is not valid, or a panic in `kernel`, costs no slots.
-        let values: Vec<Values> = (0..workers).map(|w| Values::of::<K>(rows(w))).collect();
-        for index in 0..count {
-            let kernel = kernel(index);
-            kernel.validate().map_err(LaunchError::Invalid)?;
-            values[(index % workers) as usize].put(index / workers, kernel);
-        }
-        let base = self.reserve_rows(rows(0), count)?;
-        let mut pending = Vec::with_capacity(workers as usize);
-        for (worker, values) in values.into_iter().enumerate() {
-            let rows = rows(worker as u32);
-            if rows > 0 {
-                pending.push(self.adopt::<K>(worker as u32, base, rows, values, &options).await?);
-            }
-        }
-        let mut result = Ok(());
-        for launch in pending {
-            result = result.and(adopted(launch).await);
-        }
-        result?;
-        Ok(Group::new(Arc::clone(&self.shared), GroupAddress::new(base, count, workers as u16, GENERATION)))
-    }
-
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
-    }
-
-    fn per_worker(&self) -> u32 {
-        self.shared.settings.max_actors.div_ceil(self.workers())
-    }
-
-    pub(crate) fn check_launch<K: Exported>(&self, options: &LaunchOptions) -> Result<(), LaunchError> {
-        let (kernel, runtime) = (K::module(), self.shared.module);
-        if !std::ptr::eq(kernel, runtime) {
-            return Err(LaunchError::WrongModule { kernel: kernel.name, runtime: runtime.name });
-        }
-        if K::METADATA.requires_gpu_native && self.backend() != "cuda" {
-            return Err(LaunchError::NeedsGpu { kernel: K::METADATA.id, backend: self.backend() });
-        }
-        if let Some(worker) = options.worker
-            && worker >= self.workers()
-        {
-            return Err(LaunchError::NoSuchWorker { worker, workers: self.workers() });
-        }
-        if options.mailbox == 0 {
-            return Err(LaunchError::Option { name: "mailbox", allowed: "1 to 65,535 messages" });
-        }
-        Ok(())
-    }
-
-    /// As `check_launch`, for a group.
-    pub(crate) fn check_group_launch<K: Exported>(&self, options: &LaunchOptions) -> Result<(), LaunchError> {
-        self.check_launch::<K>(options)?;
-        if options.worker.is_some() {
-            return Err(LaunchError::Option { name: "worker", allowed: "nothing for a group, which is spread over all workers" });
-        }
-        Ok(())
-    }
-
-    /// Whether a group with so many rows on the first worker has room in an empty runtime.
-    pub(crate) fn check_rows(&self, rows: u32, count: u32) -> Result<(), LaunchError> {
-        if rows > self.per_worker() { Err(self.too_many(count.into())) } else { Ok(()) }
-    }
-
-    fn too_many(&self, wanted: u64) -> LaunchError {
-        LaunchError::TooManyActors { wanted, limit: u64::from(self.per_worker()) * u64::from(self.workers()) }
-    }
-
-    /// A slot for an actor: its worker and number.
-    pub(crate) fn reserve_one(&self, options: &LaunchOptions) -> Result<(u32, u32), LaunchError> {
-        let mut slots = self.shared.slots.lock().unwrap_or_else(|e| e.into_inner());
-        let worker = options.worker.unwrap_or_else(|| slots.turn % self.workers());
-        if slots.next[worker as usize] >= self.per_worker() {
-            return Err(self.too_many(slots.launched + 1));
-        }
-        slots.turn = slots.turn.wrapping_add(u32::from(options.worker.is_none()));
-        slots.next[worker as usize] += 1;
-        slots.launched += 1;
-        Ok((worker, slots.next[worker as usize] - 1))
-    }
-
-    /// The same rows on every worker, so that an index is enough to find an actor: the first.
-    pub(crate) fn reserve_rows(&self, rows: u32, count: u32) -> Result<u32, LaunchError> {
-        let mut slots = self.shared.slots.lock().unwrap_or_else(|e| e.into_inner());
-        let base = slots.next.iter().copied().max().unwrap_or(0);
-        if u64::from(base) + u64::from(rows) > u64::from(self.per_worker()) {
-            return Err(self.too_many(u64::from(base) * u64::from(self.workers()) + u64::from(count)));
-        }
-        slots.next.iter_mut().for_each(|next| *next = base + rows);
-        slots.launched += u64::from(count);
-        Ok(base)
-    }
-
-    /// All slots up to these ends, of a runtime in which nobody was launched; else says how many were.
-    pub(crate) fn reserve_all(&self, ends: &[u32], actors: u64) -> Result<Result<(), u64>, LaunchError> {
-        let mut slots = self.shared.slots.lock().unwrap_or_else(|e| e.into_inner());
-        if slots.launched > 0 {
-            return Ok(Err(slots.launched));
-        }
-        if let Some(end) = ends.iter().find(|end| **end > self.per_worker()) {
-            return Err(self.too_many(u64::from(*end) * u64::from(self.workers())));
-        }
-        slots.next.copy_from_slice(ends);
-        slots.launched = actors;
-        Ok(Ok(()))
-    }
-
-    /// Sends a launch to a worker; the answer comes when every `initialize` there has ended.
-    async fn adopt<K: Exported>(
-        &self,
-        worker: u32,
-        slot: u32,
-        count: u32,
-        values: Values,
-        options: &LaunchOptions,
-    ) -> Result<Pending, LaunchError> {
-        let stride = values.stride as u32;
-        let adopt = Adopt {
-            slot,
-            count,
-            state: self.place(values, count)?,
-            stride,
-            kind: K::KIND,
-            capacity: options.mailbox,
-            generation: GENERATION,
-            flags: 0,
-        };
-        self.adopt_at(worker, &adopt).await
-    }
-
-    /// Puts the first so many values where the workers find them: the address of the first.
-    pub(crate) fn place(&self, values: Values, count: u32) -> Result<u64, LaunchError> {
-        let _ = count;
-        match self.shared.engine.get() {
-            #[cfg(feature = "cuda")]
-            Some(Engine::Cuda(cuda)) => cuda.place(values.bytes(count)).map_err(|error| match error {
-                cuda::PlaceError::Full { wanted, left } => LaunchError::StateFull { wanted, left },
-                cuda::PlaceError::Lost(message) => LaunchError::BackendLost { message },
-            }),
-            _ => {
-                let state = values.block.address();
-                // Kept until the workers have ended, whatever becomes of the launch.
-                self.shared.states.lock().unwrap_or_else(|e| e.into_inner()).push(values.block);
-                Ok(state)
-            }
-        }
-    }
-
-    pub(crate) async fn adopt_at(&self, worker: u32, adopt: &Adopt) -> Result<Pending, LaunchError> {
-        // It runs the user's `initialize` as often as there are actors: it has no deadline of its own.
-        control(&self.shared, worker, CONTROL_ADOPT, adopt, Duration::MAX).await.map_err(|_| LaunchError::Stopped)
     }
 
     /// Opens a port: a host thread's own rings to the workers, with room for `window` asks under way.
@@ -609,13 +416,15 @@ impl Runtime {
         let workers = probe(&self.shared, Duration::MAX).await.map_err(|_| LaunchError::Stopped)?;
         self.shared.take_letters();
         let states = self.shared.states.lock().unwrap_or_else(|e| e.into_inner());
+        let slots = self.shared.slots.lock().unwrap_or_else(|e| e.into_inner());
         Ok(Stats {
             workers,
-            actors: self.shared.slots.lock().unwrap_or_else(|e| e.into_inner()).launched,
+            actors: slots.launched,
+            ended: slots.ended,
             state_bytes: match self.shared.engine.get() {
                 #[cfg(feature = "cuda")]
                 Some(Engine::Cuda(cuda)) => cuda.state_bytes(),
-                _ => states.iter().map(|block| block.bytes() as u64).sum(),
+                _ => states.iter().map(|block| block.bytes() as u64).sum::<u64>() + slots.bytes(),
             },
             copied_bytes: match self.shared.engine.get() {
                 #[cfg(feature = "cuda")]
@@ -684,71 +493,6 @@ impl Drop for Runtime {
     }
 }
 
-/// The values of a launch, side by side.
-pub(crate) struct Values {
-    block: Block,
-    stride: usize,
-}
-
-const fn kernel_stride<K>() -> usize {
-    const { assert!(align_of::<K>() <= 128, "a kernel is aligned to at most 128 bytes") };
-    let stride = round_up(size_of::<K>(), align_of::<K>());
-    if stride == 0 { 1 } else { stride }
-}
-
-impl Values {
-    pub(crate) fn new(count: u32, stride: usize) -> Self {
-        Self { block: Block::new(stride, count as usize), stride }
-    }
-
-    /// Room for so many of a kernel.
-    pub(crate) fn of<K>(count: u32) -> Self {
-        Self::new(count, kernel_stride::<K>())
-    }
-
-    pub(crate) fn stride(&self) -> usize {
-        self.stride
-    }
-
-    /// The bytes of values, one after the other, from a row on.
-    pub(crate) fn put_bytes(&self, row: u32, values: &[u8]) {
-        let at = row as usize * self.stride;
-        assert!(at + values.len() <= self.block.bytes(), "values have a place");
-        // SAFETY: there are so many bytes, as was just checked, and nobody else has the block yet.
-        unsafe { self.block.ptr::<u8>().add(at).copy_from_nonoverlapping(values.as_ptr(), values.len()) }
-    }
-
-    /// The first so many values, as they go to the device; padding is whatever was there.
-    #[cfg(feature = "cuda")]
-    fn bytes(&self, count: u32) -> &[u8] {
-        // SAFETY: the block was zeroed and then written; it is read as bytes, of which padding may be any.
-        unsafe { std::slice::from_raw_parts(self.block.ptr::<u8>(), self.stride * count as usize) }
-    }
-
-    fn put<K>(&self, row: u32, kernel: K) {
-        // SAFETY: the block has a row of `size_of::<K>()` bytes for it, aligned to the stride; kernels are plain data, so nothing
-        // needs to be dropped later.
-        unsafe { self.block.ptr::<u8>().add(row as usize * self.stride).cast::<K>().write(kernel) }
-    }
-}
-
-/// Waits for the end of a launch: of every `initialize` on one worker.
-pub(crate) async fn adopted(mut launch: Pending) -> Result<(), LaunchError> {
-    let lines = std::future::poll_fn(|cx| launch.poll_lines(cx)).await;
-    // A launch has no deadline, so only the end of the runtime keeps the answer away.
-    let Ok(lines) = lines else { return Err(LaunchError::Stopped) };
-    // SAFETY: the answer was seen, and `launch` holds the cell.
-    let header = unsafe { lines.header() };
-    launch.done();
-    if header.kind() == Kind::Reply as u8 {
-        return Ok(());
-    }
-    match KernelError::from_parts(header.tag, header.sender) {
-        KernelError::Stopped if launch.shared.closing.load(Ordering::Acquire) => Err(LaunchError::Stopped),
-        error => Err(LaunchError::Initialize(error)),
-    }
-}
-
 /// Sends a control message, waiting while the ring is full.
 pub(crate) async fn control<A: RingMessage>(
     shared: &Arc<Shared>,
@@ -769,6 +513,20 @@ pub(crate) async fn control<A: RingMessage>(
             Err(reason) => return Err(reason),
         }
     }
+}
+
+/// The end of a question to a worker that has no value for an answer: whether it did it.
+pub(crate) async fn answered(mut question: Pending) -> Result<Result<(), KernelError>, NoReply> {
+    let header = std::future::poll_fn(|cx| {
+        question.poll_lines(cx).map_ok(|lines| {
+            // SAFETY: the answer was seen, and `question` holds the cell.
+            unsafe { lines.header() }
+        })
+    })
+    .await?;
+    question.done();
+    let refusal = KernelError::from_parts(header.tag, header.sender);
+    Ok(if header.kind() == Kind::Reply as u8 { Ok(()) } else { Err(refusal) })
 }
 
 pub(crate) async fn yield_once() {
@@ -833,6 +591,8 @@ fn end(shared: &Arc<Shared>, threads: Vec<JoinHandle<()>>, limit: Duration) -> R
     // No worker runs any more: answer what they left. Replies to other workers go nowhere, and nobody waits for them.
     let rest = shared.refuse_rest();
     shared.areas.iter().for_each(Area::end);
+    shared.keeper.stop();
+    shared.ends.stop();
     shared.deadlines.stop();
     for cell in 0..shared.cells.total() {
         shared.cells.waker(cell).wake();

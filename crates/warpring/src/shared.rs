@@ -1,17 +1,16 @@
 //! What the runtime, its handles and its workers share: rings, cells, and where each actor's memory is.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use warpring_core::message::{FROM_HOST, HIGH_PRIORITY, Header, Kind, NO_SENDER, Parcel, RingMessage, WAKE, encode, lines_for};
 use warpring_core::module::ModuleTable;
-use warpring_core::plan::{Limits, Plan};
+use warpring_core::plan::{Limits, Plan, spawn_stride};
 use warpring_core::ring::{Lines, Producer, SharedProducer};
 use warpring_core::scoped::System;
 use warpring_core::team::Cpu;
-use warpring_core::worker::{Hooks, MAX_PORTS, Worker, lane_bytes};
+use warpring_core::worker::{Hooks, MAX_PORTS, Notice, Worker, lane_bytes};
 use warpring_core::{ActorId, KernelError, Priority};
 
 use crate::backend::Engine;
@@ -19,9 +18,13 @@ use crate::barrier;
 use crate::cells::{Cells, Held};
 use crate::dead_letter::{DeadLetter, DeadLetters};
 use crate::deadlines::Deadlines;
+use crate::ends::Ends;
 use crate::error::{BuildError, Refusal, ShutdownError};
+use crate::keeper::Keeper;
 use crate::memory::Block;
+use crate::recent::Recent;
 use crate::runtime::Settings;
+use crate::slots::Slots;
 use crate::staging::{AREA_BYTES, AREAS, Area};
 
 /// A worker, as the host sees it.
@@ -62,23 +65,19 @@ pub(crate) struct PortSeat {
 // SAFETY: a producer names ring memory that `Shared` owns; the seat is moved as a whole and used by one thread at a time.
 unsafe impl Send for PortSeat {}
 
-/// How many actors have been launched, and where the next ones go.
-#[derive(Default)]
-pub(crate) struct Slots {
-    pub(crate) next: Vec<u32>,
-    pub(crate) turn: u32,
-    pub(crate) launched: u64,
-}
-
 pub(crate) struct Shared {
     /// First, so that it is dropped first: the simulator's lanes live in the memory below.
     pub(crate) engine: OnceLock<Engine>,
+    me: Weak<Shared>,
     pub(crate) module: &'static ModuleTable,
     pub(crate) settings: Settings,
     pub(crate) seats: Box<[Seat]>,
     pub(crate) cells: Cells,
     pub(crate) dead: DeadLetters,
-    pub(crate) panics: Mutex<HashMap<ActorId, PanicSite>>,
+    /// Where actors panicked, the last ones.
+    pub(crate) panics: Mutex<Recent<PanicSite>>,
+    pub(crate) ends: Ends,
+    pub(crate) keeper: Keeper,
     pub(crate) lost: Mutex<Option<String>>,
     pub(crate) closing: AtomicBool,
     /// Replies that futures wait for.
@@ -115,11 +114,19 @@ pub(crate) const HOST_PORTS: u32 = MAX_PORTS as u32;
 
 /// The plan for a module under these settings; nothing is allocated yet.
 pub(crate) fn plan(module: &ModuleTable, settings: &Settings, lanes: u32, lane_bytes: u32, ports: u32, letters: u32) -> Plan {
+    let actors = settings.max_actors.div_ceil(settings.workers);
+    let spawn_stride = spawn_stride(module);
+    let spawned = match settings.spawned_actors {
+        Some(spawned) => spawned.div_ceil(settings.workers),
+        None => (settings.spawn_bytes / u64::from(settings.workers) / u64::from(spawn_stride)).min(u64::from(actors)) as u32,
+    };
     let limits = Limits {
         workers: settings.workers,
         lanes,
         ring_lines: settings.ring_lines,
-        actors: settings.max_actors.div_ceil(settings.workers),
+        actors,
+        spawned: spawned.min(actors),
+        spawn_stride,
         waiting: settings.waiting_messages,
         frames: settings.suspended_handlers,
         cells: settings.outstanding_asks + own_cells(settings),
@@ -195,14 +202,17 @@ impl Shared {
             (cells, seats, (0..plan.limits.ports).map(port).rev().collect())
         };
         let deadlines = Deadlines::new(cells.total());
-        Arc::new(Self {
+        Arc::new_cyclic(|me| Self {
+            me: me.clone(),
             module,
-            slots: Mutex::new(Slots { next: vec![0; workers as usize], ..Slots::default() }),
+            slots: Mutex::new(Slots::new(workers, plan.limits.actors)),
             settings,
             seats,
             cells,
             dead,
             panics: Mutex::default(),
+            ends: Ends::default(),
+            keeper: Keeper::new(),
             lost: Mutex::default(),
             closing: AtomicBool::new(false),
             awaited: AtomicU32::new(0),
@@ -216,6 +226,11 @@ impl Shared {
             areas: Default::default(),
             memory,
         })
+    }
+
+    /// Itself, for what outlives the call; `None` while it is being dropped.
+    pub(crate) fn arc(&self) -> Option<Arc<Self>> {
+        self.me.upgrade()
     }
 
     /// A bit for each port that was ever opened.
@@ -438,6 +453,15 @@ pub(crate) struct SendOptions {
     pub(crate) deadline: u32,
     /// The asker sleeps until it is woken.
     pub(crate) wake: bool,
+}
+
+/// What a worker tells the host.
+///
+/// # Safety
+/// `data` is a live `Shared`.
+pub(crate) unsafe fn hook_notice(data: *const (), notice: &Notice) {
+    // SAFETY: contract.
+    unsafe { &*data.cast::<Shared>() }.hear(notice);
 }
 
 // Hooks that all host backends share. `data` is the `Shared` that outlives the workers.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use warpring_core::KernelError;
 use warpring_core::message::Kind;
-use warpring_core::worker::{CONTROL_COPY, CopyRows, ROW_BYTES, Row};
+use warpring_core::worker::{CONTROL_COPY, CopyRows, ROW_BYTES, Row, Used};
 
 use crate::error::Refusal;
 use crate::reply::{NoReply, Pending};
@@ -108,8 +108,8 @@ impl Staging {
         }
     }
 
-    /// Has a worker copy, and waits for the end of it. Gives the first slot that was never used.
-    pub(crate) async fn copy(self: &Arc<Self>, worker: u32, what: &CopyRows) -> Result<u32, CopyError> {
+    /// Has a worker copy, and waits for the end of it. Gives which slots were ever used.
+    pub(crate) async fn copy(self: &Arc<Self>, worker: u32, what: &CopyRows) -> Result<Used, CopyError> {
         loop {
             if let Some(copying) = self.try_copy(worker, what)? {
                 return copying.await;
@@ -141,7 +141,7 @@ pub(crate) unsafe fn row(memory: *const u8, row: u32) -> Row {
     Row::from_bits(unsafe { memory.cast::<u64>().add(row as usize).read() })
 }
 
-/// A copy that a worker was asked for; gives the first slot that was never used. Dropped before its end, it keeps the area from
+/// A copy that a worker was asked for; gives which slots were ever used. Dropped before its end, it keeps the area from
 /// others until the worker is through.
 pub(crate) struct Copying {
     pending: Option<Pending>,
@@ -149,7 +149,7 @@ pub(crate) struct Copying {
 }
 
 impl Copying {
-    pub(crate) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<u32, CopyError>> {
+    pub(crate) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Used, CopyError>> {
         let Some(pending) = &mut self.pending else { return Poll::Ready(Err(CopyError::Stopped)) };
         let answer = match pending.poll_lines(cx) {
             Poll::Pending => return Poll::Pending,
@@ -159,7 +159,7 @@ impl Copying {
                 // SAFETY: the answer was seen, and `pending` holds its cell.
                 let (header, used) = unsafe {
                     let header = lines.header();
-                    (header, lines.decode::<u32>(header.lines))
+                    (header, lines.decode::<Used>(header.lines))
                 };
                 pending.done();
                 if header.kind() == Kind::Reply as u8 {
@@ -177,7 +177,7 @@ impl Copying {
 }
 
 impl Future for Copying {
-    type Output = Result<u32, CopyError>;
+    type Output = Result<Used, CopyError>;
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.poll_answer(cx)
     }

@@ -5,14 +5,16 @@
 
 use std::fmt;
 use std::mem::MaybeUninit;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use warpring_core::module::Exported;
-use warpring_core::worker::{CopyRows, ROW_BYTES, Tenant};
+use warpring_core::worker::{ANY_KIND, CopyRows, ROW_BYTES, Tenant};
 use warpring_core::{ActorId, KernelError};
 
 use crate::actor_ref::ActorRef;
 use crate::runtime::{Runtime, yield_once};
+use crate::shared::Shared;
 use crate::staging::{self, AREA_BYTES, CopyError, Staging, Use};
 
 /// Why a state could not be read or written.
@@ -67,7 +69,7 @@ impl fmt::Display for StateError {
 impl std::error::Error for StateError {}
 
 /// The bytes of a kernel, and where they go. Some may be padding.
-enum Transfer<'a> {
+pub(crate) enum Transfer<'a> {
     Read(&'a mut [MaybeUninit<u8>]),
     Write(&'a [MaybeUninit<u8>]),
 }
@@ -99,54 +101,68 @@ impl Runtime {
     }
 
     async fn copy_state<K: Exported>(&self, actor: &ActorRef<K>, transfer: Transfer<'_>) -> Result<(), StateError> {
-        let (shared, id) = (self.shared(), actor.id());
-        let limit = u64::from(AREA_BYTES - ROW_BYTES);
-        if !std::ptr::eq(actor.shared(), &**shared) {
-            return Err(StateError::NoSuchActor(id));
+        if !std::ptr::eq(actor.shared(), &**self.shared()) {
+            return Err(StateError::NoSuchActor(actor.id()));
         }
-        if size_of::<K>() as u64 > limit {
-            return Err(StateError::TooLarge { bytes: size_of::<K>() as u64, limit });
-        }
-        let failed = |error| match error {
-            CopyError::NoSlot => StateError::NoSuchActor(id),
-            CopyError::Late(waited) => StateError::NoAnswer { worker: id.worker.into(), waited },
-            CopyError::Stopped => StateError::Stopped,
-        };
-        let start = Instant::now();
-        let staging = Staging::take(shared, Use::State).await.map_err(failed)?;
-        let state = staging.memory().wrapping_add(ROW_BYTES as usize);
-        let what = CopyRows {
-            slot: id.slot,
-            count: 1,
-            bytes: size_of::<K>() as u32,
-            kind: K::KIND,
-            generation: id.generation,
-            write: matches!(transfer, Transfer::Write(_)),
-            wait: true,
-            memory: staging.memory() as usize as u64,
-        };
-        if let Transfer::Write(bytes) = &transfer {
-            // SAFETY: the area has room for so many bytes behind the row, and is ours.
-            unsafe { state.copy_from_nonoverlapping(bytes.as_ptr().cast(), bytes.len()) }
-        }
-        loop {
-            staging.copy(id.worker.into(), &what).await.map_err(failed)?;
-            // SAFETY: the request was answered.
-            let row = unsafe { staging::row(staging.memory(), 0) };
-            match row.tenant {
-                _ if row.generation != id.generation || row.kind != K::KIND => return Err(StateError::NoSuchActor(id)),
-                Tenant::Nobody => return Err(StateError::NoSuchActor(id)),
-                Tenant::Busy if start.elapsed() >= shared.settings.ask_limit => {
-                    return Err(StateError::Busy { actor: id, waited: start.elapsed() });
-                }
-                Tenant::Busy => yield_once().await,
-                Tenant::Running | Tenant::Failed | Tenant::Stopped => break,
-            }
-        }
-        if let Transfer::Read(bytes) = transfer {
-            // SAFETY: the worker has copied so many bytes, and its answer was seen.
-            unsafe { bytes.as_mut_ptr().cast::<u8>().copy_from_nonoverlapping(state, bytes.len()) }
-        }
-        Ok(())
+        copy_bytes(self.shared(), actor.id(), 0, transfer).await
     }
+}
+
+/// Most bytes that one copy takes.
+pub(crate) const MOST: usize = (AREA_BYTES - ROW_BYTES) as usize;
+
+/// Copies bytes of an actor's value from `offset` on, between two of its messages.
+pub(crate) async fn copy_bytes(shared: &Arc<Shared>, id: ActorId, offset: u32, transfer: Transfer<'_>) -> Result<(), StateError> {
+    let count = match &transfer {
+        Transfer::Read(bytes) => bytes.len(),
+        Transfer::Write(bytes) => bytes.len(),
+    };
+    if count > MOST {
+        return Err(StateError::TooLarge { bytes: count as u64, limit: MOST as u64 });
+    }
+    let failed = |error| match error {
+        CopyError::NoSlot => StateError::NoSuchActor(id),
+        CopyError::Late(waited) => StateError::NoAnswer { worker: id.worker.into(), waited },
+        CopyError::Stopped => StateError::Stopped,
+    };
+    let start = Instant::now();
+    let staging = Staging::take(shared, Use::State).await.map_err(failed)?;
+    // Behind the row.
+    let state = || staging.memory().wrapping_add(ROW_BYTES as usize);
+    let what = CopyRows {
+        slot: id.slot,
+        count: 1,
+        offset,
+        bytes: count as u32,
+        kind: ANY_KIND,
+        generation: id.generation,
+        write: matches!(transfer, Transfer::Write(_)),
+        wait: true,
+        memory: staging.memory() as usize as u64,
+    };
+    if let Transfer::Write(bytes) = &transfer {
+        // SAFETY: the area has room for so many bytes behind the row, and is ours.
+        unsafe { state().copy_from_nonoverlapping(bytes.as_ptr().cast(), bytes.len()) }
+    }
+    loop {
+        staging.copy(id.worker.into(), &what).await.map_err(failed)?;
+        // SAFETY: the request was answered.
+        let row = unsafe { staging::row(staging.memory(), 0) };
+        let bytes = shared.module.kinds.get(usize::from(row.kind)).map_or(0, |kind| kind.bytes);
+        let inside = u64::from(offset) + count as u64 <= u64::from(bytes);
+        match row.tenant {
+            Tenant::Nobody => return Err(StateError::NoSuchActor(id)),
+            _ if row.generation != id.generation || !inside => return Err(StateError::NoSuchActor(id)),
+            Tenant::Busy if start.elapsed() >= shared.settings.ask_limit => {
+                return Err(StateError::Busy { actor: id, waited: start.elapsed() });
+            }
+            Tenant::Busy => yield_once().await,
+            Tenant::Running | Tenant::Held | Tenant::Failed | Tenant::Stopped => break,
+        }
+    }
+    if let Transfer::Read(bytes) = transfer {
+        // SAFETY: the worker has copied so many bytes, and its answer was seen.
+        unsafe { bytes.as_mut_ptr().cast::<u8>().copy_from_nonoverlapping(state(), bytes.len()) }
+    }
+    Ok(())
 }

@@ -382,6 +382,24 @@ fn a_million_small_states_are_little_more_on_the_disk() {
 }
 
 #[test]
+fn snapshots_may_be_made_by_tasks_that_move() {
+    fn sends<T: Send>(_: &T) {}
+    let folder = Folder::new("moves");
+    let (runtime, path) = (cpu(1), folder.file("a.snap"));
+    let actor = block_on(runtime.launch(Cell::new(1), LaunchOptions::default())).expect("launched");
+    let write = runtime.snapshot().actor("a", &actor).write(&path);
+    sends(&write);
+    block_on(write).expect("written");
+    let snapshot = Snapshot::open(&path).expect("whole");
+    let restore = runtime.restore(&snapshot);
+    sends(&restore.actor::<Cell>("a", LaunchOptions::default()));
+    sends(&restore.group::<Cell>("a", LaunchOptions::default()));
+    sends(&restore.into_actor("a", &actor));
+    sends(&restore.all());
+    sends(&runtime.snapshot_all(&path));
+}
+
+#[test]
 fn a_snapshot_that_is_given_up_leaves_nothing_behind() {
     let folder = Folder::new("given-up");
     let path = folder.file("a.snap");

@@ -151,5 +151,6 @@ pub(super) fn restore_million(ours: &Ours<'_>) -> Measured<Figure> {
             if actor.ask(()).wait()? == u64::from(last) { Ok(slice) } else { Err("a wrong state".into()) }
         },
     )?;
-    Ok(note(figure, &file.0, file_bytes, bytes).note("opening it, with every checksum compared, is in the time; its pages are in memory"))
+    Ok(note(figure, &file.0, file_bytes, bytes)
+        .note("opening it, with every checksum compared, is in the time; its pages are in memory"))
 }

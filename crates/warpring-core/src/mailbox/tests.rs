@@ -12,22 +12,7 @@ use crate::message::{Header, Kind, Parcel};
 const ACTORS: usize = 3;
 
 fn actor() -> Actor {
-    Actor {
-        state: core::ptr::null_mut(),
-        high: Queue::EMPTY,
-        normal: Queue::EMPTY,
-        kind: 0,
-        generation: 1,
-        frame: NONE,
-        next: NONE,
-        waiting: 0,
-        capacity: 0,
-        handled: 0,
-        state_bytes: 0,
-        status: Status::Running,
-        ready: false,
-        streak: 0,
-    }
+    Actor::new(core::ptr::null_mut(), 0, 1, 0, 0, 0)
 }
 
 /// The rule in words: high before normal, but a normal message waits for at most sixteen high ones in a row.

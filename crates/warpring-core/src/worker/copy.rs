@@ -4,12 +4,14 @@
 use super::{LOCAL_BUDGET, Step, Worker};
 use crate::error::KernelError;
 use crate::frame::{NONE, Outcome};
-use crate::mailbox::{Actor, Status};
+use crate::mailbox::{Actor, Status, mark};
 use crate::message::{Header, Malformed, RingMessage};
 use crate::team::Team;
 
-/// Control operation: copy states. The answer is a `u32`: the first slot of the worker that was never used.
+/// Control operation: copy states. The answer is [`Used`].
 pub const CONTROL_COPY: u16 = 4;
+/// States of whatever kind are copied.
+pub const ANY_KIND: u16 = u16::MAX;
 
 /// Bytes that one step copies or looks at, so that a large copy does not hold up messages for long.
 const STEP_BYTES: u32 = 1 << 15;
@@ -19,16 +21,18 @@ pub const ROW_BYTES: u32 = 8;
 const WAIT_NS: u64 = 2_000_000;
 
 /// A copy, as the host asks for it. In its memory lie `count` words, in which the worker says what it found ([`Row`]), and behind
-/// them `count` states of `bytes` bytes. A state is copied if the row is of this kind and size and its actor handles no message.
+/// them `bytes` bytes of each of `count` states. A state is copied if the row is of this kind, and so large, and handles no message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CopyRows {
     /// The first slot.
     pub slot: u32,
     /// How many.
     pub count: u32,
-    /// Bytes of each state; 0 to be told what is there and no more.
+    /// The first byte of each state that is copied.
+    pub offset: u32,
+    /// Bytes of each state that are copied; 0 to be told what is there and no more.
     pub bytes: u32,
-    /// Whose states are copied.
+    /// Whose states are copied; or [`ANY_KIND`].
     pub kind: u16,
     /// Their generation, for a write. A read copies any, and the row says which it was.
     pub generation: u16,
@@ -49,7 +53,7 @@ impl RingMessage for CopyRows {
             u64::from(self.slot) | u64::from(self.count) << 32,
             u64::from(self.bytes) | u64::from(self.kind) << 32 | u64::from(self.generation) << 48,
             self.memory,
-            u64::from(self.write) | u64::from(self.wait) << 1,
+            u64::from(self.write) | u64::from(self.wait) << 1 | u64::from(self.offset) << 32,
         ]
         .encode(out)
     }
@@ -58,6 +62,7 @@ impl RingMessage for CopyRows {
         Ok(Self {
             slot: w[0] as u32,
             count: (w[0] >> 32) as u32,
+            offset: (w[3] >> 32) as u32,
             bytes: w[1] as u32,
             kind: (w[1] >> 32) as u16,
             generation: (w[1] >> 48) as u16,
@@ -78,10 +83,34 @@ pub enum Tenant {
     Running,
     /// An actor that handles a message, or is in a hook: its state is not copied.
     Busy,
+    /// An actor that has ended, and whose supervisor has to say what becomes of it.
+    Held,
     /// An actor that has failed.
     Failed,
-    /// An actor that stops or has stopped.
+    /// An actor that ends or has ended.
     Stopped,
+}
+
+/// Which slots of a worker were ever used: those below `launched`, and those from `spawned` on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// The first slot that the host never launched an actor into.
+    pub launched: u32,
+    /// The lowest slot that a handler spawned an actor into.
+    pub spawned: u32,
+}
+
+impl RingMessage for Used {
+    const SIZE: usize = 8;
+    const ALIGN: usize = 8;
+    const FINGERPRINT: u64 = 5;
+    fn encode(&self, out: &mut [u8]) {
+        (u64::from(self.launched) | u64::from(self.spawned) << 32).encode(out)
+    }
+    fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let word = u64::decode(bytes)?;
+        Ok(Self { launched: word as u32, spawned: (word >> 32) as u32 })
+    }
 }
 
 /// What a copy found in a slot.
@@ -95,35 +124,45 @@ pub struct Row {
     pub generation: u16,
     /// Messages that its mailbox holds.
     pub capacity: u16,
+    /// Whether a handler spawned it.
+    pub spawned: bool,
 }
 
 impl Row {
     fn of(actor: &Actor) -> Self {
         let tenant = match actor.status {
             Status::Free => Tenant::Nobody,
+            Status::Held => Tenant::Held,
             Status::Starting => Tenant::Busy,
             _ if actor.frame != NONE => Tenant::Busy,
-            Status::Running => Tenant::Running,
+            Status::Running | Status::Draining => Tenant::Running,
             Status::Failed => Tenant::Failed,
-            Status::Stopping | Status::Stopped => Tenant::Stopped,
+            Status::Ending | Status::Stopping | Status::Stopped => Tenant::Stopped,
         };
-        Self { tenant, kind: actor.kind, generation: actor.generation, capacity: actor.capacity }
+        let spawned = actor.marks & mark::SPAWNED != 0;
+        Self { tenant, kind: actor.kind, generation: actor.generation, capacity: actor.capacity, spawned }
     }
 
     fn to_bits(self) -> u64 {
-        u64::from(self.kind) | u64::from(self.generation) << 16 | u64::from(self.capacity) << 32 | (self.tenant as u64) << 48
+        u64::from(self.kind)
+            | u64::from(self.generation) << 16
+            | u64::from(self.capacity) << 32
+            | (self.tenant as u64) << 48
+            | u64::from(self.spawned) << 56
     }
 
     /// What a worker wrote.
     pub fn from_bits(bits: u64) -> Self {
-        let tenant = match bits >> 48 {
+        let tenant = match bits >> 48 & 0xff {
             1 => Tenant::Running,
             2 => Tenant::Busy,
-            3 => Tenant::Failed,
-            4 => Tenant::Stopped,
+            3 => Tenant::Held,
+            4 => Tenant::Failed,
+            5 => Tenant::Stopped,
             _ => Tenant::Nobody,
         };
-        Self { tenant, kind: bits as u16, generation: (bits >> 16) as u16, capacity: (bits >> 32) as u16 }
+        let spawned = bits >> 56 & 1 == 1;
+        Self { tenant, kind: bits as u16, generation: (bits >> 16) as u16, capacity: (bits >> 32) as u16, spawned }
     }
 }
 
@@ -203,7 +242,7 @@ impl Worker {
     pub(crate) unsafe fn copy_rows<T: Team>(worker: *mut Self, team: T) {
         // SAFETY: only the leader changes it, inside `lead`.
         let Some(Copying { what, next, end, .. }) = (unsafe { (*worker).copy }) else { return };
-        let CopyRows { slot, count, bytes, kind, generation, write, memory, .. } = what;
+        let CopyRows { slot, count, offset, bytes, kind, generation, write, memory, .. } = what;
         let rows: *mut u64 = core::ptr::with_exposed_provenance_mut(memory as usize);
         // So many lanes share a row, a power of two.
         let across = team.size().min(bytes.div_ceil(8).max(1).next_power_of_two());
@@ -222,10 +261,12 @@ impl Worker {
                 if first == 0 {
                     rows.add(row as usize).write_volatile(found.to_bits());
                 }
-                let there = !matches!(found.tenant, Tenant::Nobody | Tenant::Busy);
-                if there && found.kind == kind && actor.state_bytes == bytes && (!write || found.generation == generation) {
+                let there = !matches!(found.tenant, Tenant::Nobody | Tenant::Busy) && (kind == ANY_KIND || found.kind == kind);
+                let large = offset.checked_add(bytes).is_some_and(|end| end <= actor.state_bytes);
+                if there && large && (!write || found.generation == generation) {
+                    let state = actor.state.add(offset as usize);
                     let copied = rows.add(count as usize).cast::<u8>().add(row as usize * bytes as usize);
-                    let (from, to) = if write { (copied, actor.state) } else { (actor.state, copied) };
+                    let (from, to) = if write { (copied, state) } else { (state, copied) };
                     copy_part(from, to, bytes as usize, first as usize, across as usize);
                 }
             }
@@ -248,7 +289,7 @@ impl Worker {
     pub(super) fn end_copy(&mut self, outcome: Outcome) {
         if let Some(copy) = self.copy.take() {
             self.life.copies(false);
-            let used = self.actors_used;
+            let used = Used { launched: self.actors_used, spawned: self.spawned.low };
             self.answer_control(&copy.request, outcome, &used);
         }
     }

@@ -1,11 +1,12 @@
 //! Actors come and go: adoption with `initialize`, `shutdown`, probes, and what is left after a panic.
 
 use super::copy::Turn;
-use super::{CONTROL_COPY, CopyRows, Counters, List, Step, Worker};
+use super::{CONTROL_COPY, CONTROL_END, CONTROL_RESTART, CONTROL_WATCH, CopyRows, Counters, List, Step, Worker};
 use crate::address::ActorId;
 use crate::error::KernelError;
+use crate::exit::ExitReason;
 use crate::frame::{Frame, NONE, OP_HANDLE, OP_INITIALIZE, OP_SHUTDOWN, Outcome, Waiting};
-use crate::mailbox::{Actor, Queue, Status};
+use crate::mailbox::{Actor, HELD, Status, mark};
 use crate::message::{Header, Kind, Malformed, Packed, RingMessage, encode, lines_for};
 use crate::module::KindTable;
 use crate::post::Left;
@@ -23,7 +24,7 @@ pub const CONTROL_PROBE: u16 = 2;
 pub const CONTROL_STOP: u16 = 3;
 
 /// The request of a hook: from nobody, for no handler.
-const HOOK: Packed = Packed { what: Kind::Control as u64 | 1 << 8, to: 0, reply: 0, from: 0 };
+pub(super) const HOOK: Packed = Packed { what: Kind::Control as u64 | 1 << 8, to: 0, reply: 0, from: 0 };
 
 /// Slots that one step fills, so that a large launch does not hold up messages for long.
 const ADOPT_CHUNK: u32 = 1024;
@@ -31,6 +32,13 @@ const ADOPT_CHUNK: u32 = 1024;
 const PATIENCE: u32 = if cfg!(miri) { 64 } else { 1 << 16 };
 /// Slots that one step of a stop looks through.
 const STOP_CHUNK: u32 = 4096;
+
+/// `Adopt::flags`: when one of the actors has ended it is held, until the host says what becomes of it.
+pub const ADOPT_SUPERVISED: u16 = mark::SUPERVISED as u16;
+/// `Adopt::flags`: handlers had spawned them. Of several such launches those with the highest slots come first.
+pub const ADOPT_SPAWNED: u16 = mark::SPAWNED as u16;
+/// `Adopt::flags`: the values are those of actors whose `initialize` has run.
+pub const ADOPT_RESTORED: u16 = 8;
 
 /// A launch, as a worker sees it: `count` actors from slot `slot` on, their values side by side in memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,12 +57,9 @@ pub struct Adopt {
     pub capacity: u16,
     /// Generation of the slots.
     pub generation: u16,
-    /// How they are launched: [`ADOPT_RESTORED`] or nothing.
+    /// [`ADOPT_SUPERVISED`], [`ADOPT_SPAWNED`] and [`ADOPT_RESTORED`], or 0.
     pub flags: u16,
 }
-
-/// Flag of a launch: the values are those of actors whose `initialize` has run.
-pub const ADOPT_RESTORED: u16 = 8;
 
 impl RingMessage for Adopt {
     const SIZE: usize = 32;
@@ -173,8 +178,14 @@ impl Worker {
     pub(super) fn control<F: Fabric>(&mut self, ring: &mut Consumer, lines: Lines) -> Option<Step> {
         // SAFETY: `peek` acquired the lines.
         let header = unsafe { lines.header() };
+        if header.kind() != Kind::Control as u8 {
+            // SAFETY: `peek` acquired the lines.
+            let step = unsafe { self.serve_peer::<F>(&header, lines) }?;
+            ring.advance(header.lines);
+            return Some(step);
+        }
         let at_once = match header.tag {
-            CONTROL_PROBE => true,
+            CONTROL_PROBE | CONTROL_END | CONTROL_RESTART | CONTROL_WATCH => true,
             CONTROL_STOP => self.life.phase == Phase::Adopting,
             CONTROL_COPY => self.copy.is_none(),
             _ => false,
@@ -187,14 +198,18 @@ impl Worker {
             CONTROL_ADOPT => {
                 // SAFETY: `peek` acquired the lines.
                 let adopt = unsafe { lines.decode::<Adopt>(header.lines) };
-                match adopt {
-                    Ok(adopt) if self.fits(&adopt) => {
+                match adopt.map_err(|Malformed| KernelError::Malformed).and_then(|adopt| self.fits(adopt)) {
+                    Ok(adopt) => {
                         let copying = self.life.copying;
                         self.life =
                             Life { phase: Phase::Adopting, copying, adopt, next: 0, pending: 0, error: None, request: header };
-                        self.actors_used = self.actors_used.max(adopt.slot + adopt.count);
+                        if adopt.flags & ADOPT_SPAWNED != 0 {
+                            self.spawned.restore(&adopt);
+                        } else {
+                            self.actors_used = self.actors_used.max(adopt.slot + adopt.count);
+                        }
                     }
-                    _ => self.answer_control(&header, Outcome::refused(KernelError::Malformed), &()),
+                    Err(error) => self.answer_control(&header, Outcome::refused(error), &()),
                 }
             }
             CONTROL_PROBE => {
@@ -207,6 +222,12 @@ impl Worker {
                 let what = unsafe { lines.decode::<CopyRows>(header.lines) };
                 ring.advance(header.lines);
                 return Some(self.begin_copy(&header, what));
+            }
+            CONTROL_END | CONTROL_RESTART | CONTROL_WATCH => {
+                // SAFETY: `peek` acquired the lines.
+                let what = unsafe { lines.decode::<super::End>(header.lines) };
+                ring.advance(header.lines);
+                return Some(self.control_one(&header, what));
             }
             CONTROL_STOP => {
                 if self.life.phase == Phase::Adopting {
@@ -232,10 +253,17 @@ impl Worker {
         }
     }
 
-    fn fits(&self, adopt: &Adopt) -> bool {
+    fn fits(&self, adopt: Adopt) -> Result<Adopt, KernelError> {
         // SAFETY: the module outlives the worker.
         let kinds = unsafe { (&*self.module).kinds.len() };
-        usize::from(adopt.kind) < kinds && adopt.slot.checked_add(adopt.count).is_some_and(|end| end <= self.actor_capacity)
+        let end = adopt.slot.checked_add(adopt.count).filter(|end| *end <= self.actor_capacity);
+        match end {
+            Some(end) if usize::from(adopt.kind) < kinds => {
+                // From there on live actors that handlers have spawned.
+                if end <= self.spawned.low { Ok(adopt) } else { Err(KernelError::TooManyActors) }
+            }
+            _ => Err(KernelError::Malformed),
+        }
     }
 
     /// Answers a control message with a value (if `outcome` is no refusal), and wakes whoever waits.
@@ -301,7 +329,7 @@ impl Worker {
         }
     }
 
-    fn kind_table(&self, kind: u16) -> &KindTable {
+    pub(super) fn kind_table(&self, kind: u16) -> &KindTable {
         // SAFETY: the module outlives the worker; `fits` checked the kind.
         unsafe {
             let module = &*self.module;
@@ -313,6 +341,7 @@ impl Worker {
         let Adopt { slot, count, state, stride, kind, capacity, generation, flags } = self.life.adopt;
         let table = self.kind_table(kind);
         let (bytes, has_initialize) = (table.bytes, table.has_initialize && flags & ADOPT_RESTORED == 0);
+        let marks = flags as u8 & (mark::SUPERVISED | mark::SPAWNED);
         let mut filled = 0;
         while self.life.next < count && filled < ADOPT_CHUNK {
             if has_initialize && self.frame_free == NONE {
@@ -327,28 +356,17 @@ impl Worker {
                 // What waits for the one before is refused first, and it leaves the list of ready actors.
                 Status::Failed | Status::Stopped if tenant.ready || tenant.waiting > 0 || tenant.frame != NONE => break,
                 Status::Failed | Status::Stopped => {}
-                Status::Starting | Status::Running | Status::Stopping => {
+                _ => {
                     self.life.error = self.life.error.or(Some(KernelError::Malformed));
                     self.life.next += 1;
                     filled += 1;
                     continue;
                 }
             }
+            let state = (state as usize + number as usize * stride as usize) as *mut u8;
             let actor = Actor {
-                state: (state as usize + number as usize * stride as usize) as *mut u8,
-                high: Queue::EMPTY,
-                normal: Queue::EMPTY,
-                kind,
-                generation,
-                frame: NONE,
-                next: NONE,
-                waiting: 0,
-                capacity,
-                handled: 0,
-                state_bytes: bytes,
                 status: if has_initialize { Status::Starting } else { Status::Running },
-                ready: false,
-                streak: 0,
+                ..Actor::new(state, kind, generation, bytes, capacity, marks)
             };
             // SAFETY: `fits` checked the slots, and nobody lives there any more.
             unsafe { self.actor(at).write(actor) }
@@ -380,19 +398,15 @@ impl Worker {
 
     /// From here on no message begins: what waits in mailboxes is refused when its turn comes.
     fn mark_some(&mut self) -> Step {
-        let end = self.actors_used.min(self.life.next.saturating_add(STOP_CHUNK));
-        while self.life.next < end {
-            let actor = self.actor(self.life.next);
-            // SAFETY: the slot is in range.
-            unsafe {
-                if (*actor).status == Status::Running {
-                    let hook = self.kind_table((*actor).kind).has_shutdown;
-                    (*actor).status = if hook { Status::Stopping } else { Status::Stopped };
-                }
+        for _ in 0..STOP_CHUNK {
+            let slot = self.used_from(self.life.next);
+            if slot >= self.actor_capacity {
+                break;
             }
-            self.life.next += 1;
+            self.life.next = slot + 1;
+            self.mark(slot);
         }
-        if self.life.next >= self.actors_used {
+        if self.used_from(self.life.next) >= self.actor_capacity {
             self.freeze();
             self.life.next = 0;
             self.life.phase = Phase::Cancelling;
@@ -400,19 +414,53 @@ impl Worker {
         Step::Again
     }
 
+    /// What waits for one actor is refused from here on.
+    fn mark(&mut self, slot: u32) {
+        let actor = self.actor(slot);
+        // SAFETY: the slot is in range.
+        unsafe {
+            let hook = self.kind_table((*actor).kind).has_shutdown && (*actor).marks & mark::NO_SHUTDOWN == 0;
+            match (*actor).status {
+                Status::Running | Status::Draining | Status::Ending if hook => (*actor).status = Status::Stopping,
+                // It has not begun, or has ended already.
+                Status::Starting | Status::Held if (*actor).frame == HELD => {
+                    (*actor).frame = NONE;
+                    (*actor).status = Status::Stopped;
+                }
+                Status::Running | Status::Draining | Status::Ending => (*actor).status = Status::Stopped,
+                _ => return,
+            }
+            if (*actor).waiting > 0 && (*actor).frame == NONE {
+                self.push_ready(slot);
+            }
+        }
+    }
+
     /// Takes every frame that waits for something out of all lists, so that nothing wakes it; only replies that wait for room
     /// stay.
     fn freeze(&mut self) {
-        self.resumable = List::EMPTY;
+        self.life.pending = self.adopt_ends();
+        let mut at = core::mem::replace(&mut self.resumable, List::EMPTY).first();
+        while at != NONE {
+            let frame = self.frame(at);
+            // SAFETY: a listed frame is this worker's.
+            unsafe {
+                let next = (*frame).next;
+                if (*frame).op == OP_SHUTDOWN {
+                    self.push_resumable(at);
+                }
+                at = next;
+            }
+        }
         self.flushing = List::EMPTY;
         for index in 0..self.frame_count {
             let frame = self.frame(index);
             // SAFETY: the frame is this worker's.
             unsafe {
                 if (*frame).in_use {
-                    if (*frame).waiting == Waiting::Flush {
+                    if (*frame).waiting == Waiting::Flush || (*frame).op == OP_SHUTDOWN && (*frame).waiting == Waiting::Room {
                         self.push_flushing(index);
-                    } else {
+                    } else if (*frame).op != OP_SHUTDOWN {
                         (*frame).waiting = Waiting::Nothing;
                     }
                 }
@@ -427,7 +475,7 @@ impl Worker {
             self.life.next += 1;
             let frame = self.frame(index);
             // SAFETY: the frame is this worker's.
-            if unsafe { (*frame).in_use && (*frame).waiting != Waiting::Flush } {
+            if unsafe { (*frame).in_use && (*frame).waiting != Waiting::Flush && (*frame).op != OP_SHUTDOWN } {
                 self.current = index;
                 return Step::Cancel(index);
             }
@@ -440,13 +488,17 @@ impl Worker {
     /// A suspended handler was dropped.
     pub(crate) fn cancelled<F: Fabric>(&mut self, frame: *mut Frame) {
         // SAFETY: `freeze` took the frame out of all lists, and `cancel_next` chose it.
-        unsafe { self.give_up::<F>(frame, KernelError::Stopped) }
+        unsafe { self.give_up::<F>(frame, KernelError::Interrupted) }
     }
 
     fn shut_some(&mut self) -> Step {
         let mut looked = 0;
-        while self.life.next < self.actors_used && looked < STOP_CHUNK {
-            let slot = self.life.next;
+        while looked < STOP_CHUNK {
+            let slot = self.used_from(self.life.next);
+            self.life.next = slot;
+            if slot >= self.actor_capacity {
+                break;
+            }
             let actor = self.actor(slot);
             // SAFETY: the slot is in range.
             unsafe {
@@ -467,7 +519,7 @@ impl Worker {
             self.life.next += 1;
             looked += 1;
         }
-        if self.life.next >= self.actors_used && self.life.pending == 0 {
+        if self.used_from(self.life.next) >= self.actor_capacity && self.life.pending == 0 {
             self.life.phase = Phase::Stopped;
             return Step::Exit;
         }
@@ -480,8 +532,10 @@ impl Worker {
         let error = (outcome.kind() != Kind::Reply).then(|| KernelError::from_parts(outcome.code, outcome.detail));
         // SAFETY: the slot is this worker's.
         unsafe {
+            let ends = (*actor).marks & (mark::STOP | mark::KILL) != 0;
             (*actor).status = match error {
                 Some(_) => Status::Failed,
+                None if self.life.phase == Phase::Adopting && ends => Status::Ending,
                 None if self.life.phase == Phase::Adopting => Status::Running,
                 // A stop has come meanwhile.
                 None if self.kind_table((*actor).kind).has_shutdown => Status::Stopping,
@@ -530,11 +584,11 @@ impl Worker {
         // SAFETY: the frame and its actor are this worker's, and nobody runs it. The future is not dropped: its values were, by
         // the unwinding.
         unsafe {
-            let slot = (*frame).actor;
-            if (*frame).op == OP_HANDLE {
-                (*self.actor(slot)).status = Status::Failed;
-            }
+            let (slot, handled) = ((*frame).actor, (*frame).op == OP_HANDLE);
             self.give_up::<F>(frame, KernelError::Panicked { line });
+            if handled {
+                self.crashed(slot, ExitReason::Panicked { line });
+            }
             Some(slot)
         }
     }
@@ -572,8 +626,10 @@ impl Worker {
     pub unsafe fn finish<F: Fabric>(&mut self) {
         self.link.at_last = true;
         let mut patience = PATIENCE;
-        for slot in 0..self.actors_used {
+        let mut slot = self.used_from(0);
+        while slot < self.actor_capacity {
             let actor = self.actor(slot);
+            slot = self.used_from(slot + 1);
             // SAFETY: the slot is in range and this worker's.
             unsafe {
                 while (*actor).waiting > 0 {
@@ -594,7 +650,7 @@ impl Worker {
                     let request = (*frame).request;
                     // A handler that ended has its own outcome, which waited for room.
                     let ended = (*frame).waiting == Waiting::Flush;
-                    let outcome = if ended { (*frame).outcome } else { Outcome::failed(KernelError::Stopped) };
+                    let outcome = if ended { (*frame).outcome } else { Outcome::failed(KernelError::Interrupted) };
                     loop {
                         let said = if request.kind() == Kind::Ask as u8 {
                             self.reply::<F>(&request, &outcome, (*frame).buffer.cast())

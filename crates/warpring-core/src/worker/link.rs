@@ -256,11 +256,16 @@ impl Worker {
             },
             None => Default::default(),
         };
+        self.push_letter::<F>(&header, Parcel { first, rest })
+    }
+
+    /// Puts a letter or a notice into the ring for them. False: there is no room now.
+    pub(super) fn push_letter<F: Fabric>(&mut self, header: &Header, parcel: Parcel<'_>) -> bool {
         // After the end nobody comes back to a letter: the host takes them all the while, so there will be room.
         let until = if self.link.at_last { self.clock().saturating_add(AT_LAST_NS) } else { 0 };
         loop {
             let Some(ring) = &mut self.link.letters else { return true };
-            if ring.push::<F::Host>(&header, Parcel { first, rest }) {
+            if ring.push::<F::Host>(header, parcel) {
                 return true;
             }
             if self.clock() >= until {

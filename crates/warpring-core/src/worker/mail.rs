@@ -144,7 +144,7 @@ impl Worker {
         let lines = if seen { ring.peek_seen::<S>() } else { ring.peek::<S>()? };
         // SAFETY: the lines are acquired.
         let header = unsafe { lines.packed() };
-        if header.kind() == Kind::Control as u8 {
+        if header.kind() >= Kind::Control as u8 {
             return self.control::<F>(ring, lines);
         }
         if let Some(batch) = ring.urgent_batch::<S>(SCAN) {
@@ -153,7 +153,7 @@ impl Worker {
                 let Some(lines) = ring.peek::<S>() else { break };
                 // SAFETY: as above.
                 let header = unsafe { lines.packed() };
-                if header.kind() == Kind::Control as u8 || !self.deliver::<F>(lines) {
+                if header.kind() >= Kind::Control as u8 || !self.deliver::<F>(lines) {
                     // The rest has to be looked at again, or its priority would be lost.
                     ring.rescan();
                     break;
@@ -191,12 +191,12 @@ impl Worker {
     /// Whether the target of a message takes messages, and the message may still be handled.
     #[inline(always)]
     fn accepts(&self, header: &Packed) -> Result<(), KernelError> {
-        if header.slot() >= self.actors_used {
+        if header.slot() >= self.actor_capacity {
             return Err(KernelError::Stopped);
         }
-        // SAFETY: the slot is in range.
+        // SAFETY: the slot is in range; of zeroed memory it is free.
         let actor = unsafe { &*self.actor(header.slot()) };
-        if actor.generation != header.generation() || !matches!(actor.status, Status::Running | Status::Starting) {
+        if actor.generation != header.generation() || !matches!(actor.status, Status::Running | Status::Starting | Status::Held) {
             return Err(KernelError::Stopped);
         }
         if deadline_passed(header.deadline(), self.now) {
@@ -244,10 +244,13 @@ impl Worker {
 
     /// Says no to a message: to whoever asked, or as a dead letter. False: the ring for it is full, try again later.
     pub(super) fn refuse<F: Fabric>(&mut self, header: &Packed, lines: Lines, error: KernelError) -> bool {
-        let said = if header.kind() == Kind::Ask as u8 {
-            self.reply::<F>(header, &Outcome::refused(error), core::ptr::null())
-        } else {
-            self.bury::<F>(header, Some(lines), error)
+        let said = match header.kind() {
+            kind if kind == Kind::Ask as u8 || kind == Kind::Spawn as u8 => {
+                self.reply::<F>(header, &Outcome::refused(error), core::ptr::null())
+            }
+            // What was to end has ended.
+            kind if kind == Kind::End as u8 => return true,
+            _ => self.bury::<F>(header, Some(lines), error),
         };
         self.counters.refused += u64::from(said);
         said
@@ -344,6 +347,21 @@ impl Worker {
         let _ = worker;
     }
 
+    /// Pushes a request to another worker, whose number is in range. False: the ring is full.
+    #[inline(always)]
+    pub(super) fn push_to_peer<F: Fabric>(&mut self, worker: u32, header: &Header, parcel: Parcel<'_>) -> bool {
+        // SAFETY: the worker's number is in range.
+        let ring = unsafe { &mut (*self.peers.add(worker as usize)).requests_out };
+        if !ring.push::<F::Mesh>(header, parcel) {
+            return false;
+        }
+        self.counters.sent += 1;
+        // SYNC: sleep: the other worker executes the barrier for both before it sleeps.
+        crate::scoped::light_barrier();
+        self.wake_peer::<F>(worker);
+        true
+    }
+
     /// Sends a message from a handler that runs in `frame`.
     #[cfg_attr(target_arch = "nvptx64", inline(never))]
     #[cfg_attr(not(target_arch = "nvptx64"), inline(always))]
@@ -382,15 +400,9 @@ impl Worker {
             if worker >= self.workers {
                 return Sent::Refused(KernelError::Stopped);
             }
-            // SAFETY: the worker's number is in range.
-            let ring = unsafe { &mut (*self.peers.add(worker as usize)).requests_out };
-            if !ring.push::<F::Mesh>(&header, parcel) {
+            if !self.push_to_peer::<F>(worker, &header, parcel) {
                 return Sent::NoRoom;
             }
-            self.counters.sent += 1;
-            // SYNC: sleep: the other worker executes the barrier for both before it sleeps.
-            crate::scoped::light_barrier();
-            self.wake_peer::<F>(worker);
         }
         if ask {
             // SAFETY: the frame runs on this worker.

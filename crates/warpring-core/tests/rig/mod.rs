@@ -14,8 +14,8 @@ use warpring_core::module::ModuleTable;
 use warpring_core::ring::{Consumer, Line, Lines, Producer, RingMemory, SharedProducer, read_cell};
 use warpring_core::scoped::{System, Word32};
 use warpring_core::worker::{
-    Adopt, CONTROL_ADOPT, CONTROL_PROBE, CONTROL_STOP, Hooks, LinkMemory, MAX_PORTS, Peer, Report, Worker, WorkerMemory,
-    lane_bytes,
+    Adopt, CONTROL_ADOPT, CONTROL_PROBE, CONTROL_STOP, Hooks, LinkMemory, MAX_PORTS, Notice, Peer, Report, SpawnMemory, Worker,
+    WorkerMemory, lane_bytes,
 };
 use warpring_core::{Actor, ActorId, Frame, KernelError, RingMessage};
 
@@ -123,6 +123,7 @@ impl Rig {
             wake_worker: hook_wake,
             wake_cell: hook_wake,
             dead_letter: hook_dead_letter,
+            notice: hook_notice,
         };
         let ring = |heap: &mut Heap| RingMemory {
             lines: heap.zeroed(ring_lines as usize),
@@ -175,6 +176,7 @@ impl Rig {
                 hooks,
                 module,
                 link: LinkMemory::NONE,
+                spawn: SpawnMemory { states: std::ptr::null_mut(), stride: 0, count: 0 },
             };
             let worker = heap.zeroed::<Worker>(1);
             // SAFETY: all of it was allocated above, in the stated sizes, and lives with the rig.
@@ -331,6 +333,7 @@ unsafe fn hook_idle(_: *const (), _: u32, _: u32, _: u64) {
     std::thread::yield_now();
 }
 unsafe fn hook_wake(_: *const (), _: u32) {}
+unsafe fn hook_notice(_: *const (), _: &Notice) {}
 unsafe fn hook_dead_letter(data: *const (), _: u32, header: &Header, _: Lines, reason: KernelError) {
     // SAFETY: as in `hook_now`.
     let host = unsafe { &*data.cast::<Host>() };

@@ -13,8 +13,8 @@ use warpring_core::module::{
 };
 use warpring_core::ring::Lines;
 use warpring_core::{
-    Address, FieldTable, GpuKernel, KernelError, KernelMetadata, KernelMode, Malformed, Outcome, Priority, Resident, Result,
-    RingContext, RingKernelHandler, TryTellError, layout,
+    ActorId, Address, FieldTable, GpuKernel, How, KernelError, KernelMetadata, KernelMode, Malformed, Outcome, Priority,
+    Resident, Result, RingContext, RingKernelHandler, TryTellError, layout,
 };
 
 use super::{Boom, Event, log};
@@ -58,6 +58,20 @@ pub mod op {
     pub const RUN_INSIDE: u32 = 17;
     /// Work for `a` nanoseconds, then ask `to`.
     pub const WORK_ASK: u32 = 18;
+    /// Stop its own actor.
+    pub const STOP: u32 = 19;
+    /// The same, after it has slept for `a`.
+    pub const STOP_AFTER_SLEEP: u32 = 20;
+    /// Spawn a probe with number `a`; reply with its id.
+    pub const SPAWN: u32 = 21;
+    /// The same, with hooks and a mailbox of two messages.
+    pub const SPAWN_FUSSY: u32 = 22;
+    /// The same, on the worker of `to`.
+    pub const SPAWN_ON: u32 = 23;
+    /// Stop `to`.
+    pub const END: u32 = 24;
+    /// Kill `to`.
+    pub const KILL: u32 = 25;
 }
 
 /// A message of one line.
@@ -130,6 +144,8 @@ pub enum Hook {
     Panic,
     Sleep,
     SleepFail,
+    /// Fails where the state is not 0.
+    FailLater,
 }
 
 /// An actor with hooks.
@@ -151,7 +167,7 @@ pub const HOOK_SLEEP: u64 = 5_000;
 
 async fn perform_hook(hook: Hook, ctx: &mut RingContext<'_>, done: Event) -> Result<()> {
     match hook {
-        Hook::Ok => {}
+        Hook::Ok | Hook::FailLater => {}
         Hook::Fail => return Err(KernelError::rejected(5)),
         Hook::Panic => resume_unwind(Box::new(Boom)),
         Hook::Sleep => ctx.sleep(Duration::from_nanos(HOOK_SLEEP)).await,
@@ -254,12 +270,34 @@ async fn carry_out(sum: &Resident<u64>, ctx: &mut RingContext<'_>, cmd: Cmd) -> 
             super::work(cmd.a);
             ctx.ask(cmd.to, below).await
         }
+        op::STOP => {
+            ctx.stop();
+            Ok(0)
+        }
+        op::STOP_AFTER_SLEEP => {
+            ctx.sleep(Duration::from_nanos(cmd.a)).await;
+            ctx.stop();
+            Ok(1)
+        }
+        op::SPAWN => ctx.spawn(Probe::new(cmd.a as u32)).map(|new| word(new.id())),
+        op::SPAWN_FUSSY => ctx.spawn_with_mailbox(Fussy::new(cmd.a as u32, Hook::Ok, Hook::Ok), 2).map(|new| word(new.id())),
+        op::SPAWN_ON => ctx.spawn_on(u32::from(cmd.to.id().worker), Probe::new(cmd.a as u32)).await.map(|new| word(new.id())),
+        op::END => ctx.end(cmd.to.id(), How::Stop).map(|()| 0),
+        op::KILL => ctx.end(cmd.to.id(), How::Kill).map(|()| 0),
         op::RUN_INSIDE => {
             super::run_inside();
             Ok(0)
         }
         _ => Err(KernelError::rejected(u32::MAX)),
     }
+}
+
+/// An id as a number, and back.
+pub fn word(id: ActorId) -> u64 {
+    u64::from(id.slot) | u64::from(id.generation) << 32 | u64::from(id.worker) << 48
+}
+pub fn unword(word: u64) -> Address<Probe> {
+    Address::new(ActorId { slot: word as u32, generation: (word >> 32) as u16, worker: (word >> 48) as u16 })
 }
 
 async fn start_and_drop(ctx: &mut RingContext<'_>, to: Address<Probe>, cmd: Cmd) {
@@ -308,6 +346,9 @@ impl RingKernelHandler<Cmd, u64> for Fussy {
         perform(self.number, &self.sum, ctx, cmd).await
     }
     async fn initialize(&self, ctx: &mut RingContext<'_>) -> Result<()> {
+        if self.start == Hook::FailLater && *ctx.read(&self.sum) > 0 {
+            return Err(KernelError::rejected(5));
+        }
         perform_hook(self.start, ctx, Event::Initialized(self.number)).await
     }
     async fn shutdown(&self, ctx: &mut RingContext<'_>) -> Result<()> {
@@ -334,6 +375,17 @@ const PROBE_METADATA: KernelMetadata = KernelMetadata {
 };
 impl Exported for Probe {
     const KIND: u16 = 0;
+    fn module() -> &'static ModuleTable {
+        &MODULE
+    }
+}
+// SAFETY: a u32, two enums without fields, and a Resident.
+unsafe impl KernelLayout for Fussy {
+    const FINGERPRINT: u64 = 2;
+    const METADATA: KernelMetadata = PROBE_METADATA;
+}
+impl Exported for Fussy {
+    const KIND: u16 = 1;
     fn module() -> &'static ModuleTable {
         &MODULE
     }

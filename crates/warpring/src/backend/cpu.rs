@@ -14,11 +14,19 @@ use warpring_core::worker::Hooks;
 use super::IdlePolicy;
 use crate::barrier;
 use crate::error::BuildError;
-use crate::shared::{PanicSite, Shared, hook_dead_letter, hook_wake_cell, hook_wake_worker};
+use crate::shared::{PanicSite, Shared, hook_dead_letter, hook_notice, hook_wake_cell, hook_wake_worker};
 
 /// The hooks of a CPU worker; `data` is its `Shared`.
 pub(crate) fn hooks(data: *const ()) -> Hooks {
-    Hooks { data, now, idle, wake_worker: hook_wake_worker, wake_cell: hook_wake_cell, dead_letter: hook_dead_letter }
+    Hooks {
+        data,
+        now,
+        idle,
+        wake_worker: hook_wake_worker,
+        wake_cell: hook_wake_cell,
+        dead_letter: hook_dead_letter,
+        notice: hook_notice,
+    }
 }
 
 /// # Safety

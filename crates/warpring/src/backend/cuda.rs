@@ -11,6 +11,7 @@ mod gpu;
 #[cfg(feature = "sim")]
 mod threads;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
@@ -181,6 +182,8 @@ struct Heap {
     at: u64,
     end: u64,
     used: u64,
+    /// Places that are not used any more, by their size.
+    free: HashMap<u64, Vec<u64>>,
 }
 
 /// The grid as the watch sees it.
@@ -264,7 +267,7 @@ pub(crate) fn start(
         gpu,
         // SAFETY: the one watch of these workers.
         watch: unsafe { Watch::new(&shared, limits) },
-        states: Mutex::new(Heap { at: states, end: states + state_bytes, used: 0 }),
+        states: Mutex::new(Heap { at: states, end: states + state_bytes, used: 0, free: HashMap::new() }),
         copied: AtomicU64::new(0),
         offset: AtomicI64::new(0),
         thread: OnceLock::new(),
@@ -472,18 +475,30 @@ impl CudaEngine {
     pub(crate) fn place(&self, values: &[u8]) -> Result<u64, PlaceError> {
         let at = {
             let heap = &mut *self.states.lock().unwrap_or_else(|e| e.into_inner());
-            let bytes = (values.len() as u64).next_multiple_of(128);
-            let left = heap.end - heap.at;
-            if bytes > left {
-                return Err(PlaceError::Full { wanted: values.len() as u64, left });
-            }
-            heap.at += bytes;
+            let bytes = rounded(values.len() as u64);
             heap.used += values.len() as u64;
-            heap.at - bytes
+            if let Some(at) = heap.free.get_mut(&bytes).and_then(Vec::pop) {
+                at
+            } else {
+                let left = heap.end - heap.at;
+                if bytes > left {
+                    heap.used -= values.len() as u64;
+                    return Err(PlaceError::Full { wanted: values.len() as u64, left });
+                }
+                heap.at += bytes;
+                heap.at - bytes
+            }
         };
         self.gpu.copy_in(at, values).map_err(|fault| PlaceError::Lost(fault.0))?;
         self.copied.fetch_add(values.len() as u64, Ordering::Relaxed);
         Ok(at)
+    }
+
+    /// The place of a value that is not used any more; the next one of its size goes there.
+    pub(crate) fn give_back(&self, at: u64, bytes: u64) {
+        let heap = &mut *self.states.lock().unwrap_or_else(|e| e.into_inner());
+        heap.used -= bytes;
+        heap.free.entry(rounded(bytes)).or_default().push(at);
     }
 
     /// Why the device was lost, if it was.
@@ -552,6 +567,11 @@ impl CudaEngine {
         // The grids of earlier launches are not read any more.
         self.complete(shared, Entry::Finish, &mut 0).map_err(|fault| ShutdownError::BackendLost { message: fault.0 })
     }
+}
+
+/// Bytes that a place of so many takes.
+fn rounded(bytes: u64) -> u64 {
+    bytes.next_multiple_of(128)
 }
 
 /// Why the values of actors have no place on the device.

@@ -14,10 +14,11 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use warpring_core::message::Kind;
 use warpring_core::post::{Exit, Left, Post};
 use warpring_core::ring::{Consumer, read_cell};
 use warpring_core::scoped::System;
-use warpring_core::worker::{LETTER_WHOLE, Launch};
+use warpring_core::worker::{LETTER_WHOLE, Launch, Notice};
 use warpring_core::{ActorId, KernelError};
 
 use crate::barrier;
@@ -255,6 +256,14 @@ impl State {
             while let Some(lines) = ring.peek::<System>() {
                 // SAFETY: `peek` acquired the lines.
                 let header = unsafe { lines.header() };
+                if header.kind() == Kind::Control as u8 {
+                    // SAFETY: as above.
+                    if let Ok(notice) = unsafe { lines.decode::<Notice>(header.lines) } {
+                        shared.hear(&notice);
+                    }
+                    ring.advance(header.lines);
+                    continue;
+                }
                 let reason = KernelError::from_parts((header.deadline & !LETTER_WHOLE) as u16, header.correlation);
                 ring.advance(header.lines);
                 shared.add_dead_letter(worker as u32, &header, reason);

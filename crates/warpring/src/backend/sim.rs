@@ -17,7 +17,7 @@ use super::grid::{self, Device, Fault, Pulse, Watch};
 use crate::dead_letter::DeadLetters;
 use crate::error::{BuildError, ShutdownError};
 use crate::runtime::Settings;
-use crate::shared::{PanicSite, Shared, hook_dead_letter, hook_wake_cell};
+use crate::shared::{PanicSite, Shared, hook_dead_letter, hook_notice, hook_wake_cell};
 
 /// Lane switches of one turn of whoever waits.
 const TURN: u32 = 20_000;
@@ -117,7 +117,7 @@ pub(crate) fn clock_of(shared: &Shared) -> u64 {
 }
 
 fn hooks(data: *const ()) -> Hooks {
-    Hooks { data, now, idle, wake_worker, wake_cell: hook_wake_cell, dead_letter: hook_dead_letter }
+    Hooks { data, now, idle, wake_worker, wake_cell: hook_wake_cell, dead_letter: hook_dead_letter, notice: hook_notice }
 }
 
 /// # Safety
@@ -199,6 +199,7 @@ impl SimEngine {
 
     /// Lets the machine run for a while, and looks after the grid. False: there is nothing to do, and there will not be.
     fn turn(&self, shared: &Shared, machine: &mut Machine, until: u64) -> bool {
+        shared.keeper.tend(shared);
         let progress = machine.run(TURN);
         // A simulated device has no faults of its own.
         let pulse = self.watch.tend(shared, machine, self.clock.now_ns()).unwrap_or(Pulse::Ended);
@@ -211,6 +212,10 @@ impl SimEngine {
             }
             (Pulse::Running, _) => return true,
         };
+        if shared.keeper.is_due(self.clock.now_ns()) {
+            return true;
+        }
+        let next = next.min(shared.keeper.next());
         if next != u64::MAX && next <= until {
             machine.advance_to(next);
             return true;

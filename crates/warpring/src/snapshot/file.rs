@@ -18,7 +18,8 @@
 //! chunks       any number, each of actors of one entry on one worker:
 //!           4  "CHNK"
 //!           4  entry
-//!           4  worker
+//!           2  worker
+//!           2  whether handlers had spawned them
 //!           4  runs
 //!           4  actors
 //!           4  bytes of the states
@@ -206,6 +207,7 @@ pub(super) struct Chunk {
     pub(super) offset: u64,
     pub(super) entry: u32,
     pub(super) worker: u32,
+    pub(super) spawned: bool,
     pub(super) actors: u32,
     pub(super) runs: Vec<Run>,
 }
@@ -336,11 +338,11 @@ fn scalar(number: u8) -> Option<Scalar> {
 }
 
 /// The head of a chunk and its runs; the checksum is still to be filled in.
-fn chunk_head(entry: u32, worker: u32, runs: &[Run], bytes: u32) -> Vec<u8> {
+fn chunk_head(entry: u32, worker: u32, spawned: bool, runs: &[Run], bytes: u32) -> Vec<u8> {
     let mut out = Bytes(Vec::with_capacity(CHUNK_BYTES + runs.len() * RUN_BYTES));
     out.0.extend(CHUNK);
     let actors = runs.iter().map(|run| run.count).sum();
-    out.u32(entry).u32(worker).u32(runs.len() as u32).u32(actors).u32(bytes).u64(0);
+    out.u32(entry).u16(worker as u16).u16(spawned.into()).u32(runs.len() as u32).u32(actors).u32(bytes).u64(0);
     for run in runs {
         out.u32(run.slot).u32(run.count).u16(run.generation).u16(run.mailbox);
     }
@@ -356,9 +358,9 @@ fn chunk_sum<'a>(head: &[u8], states: impl IntoIterator<Item = &'a [u8]>) -> u64
 }
 
 /// What stands before the states of a chunk; and its checksum.
-pub(super) fn encode_chunk(entry: u32, worker: u32, runs: &[Run], states: &[&[u8]]) -> (Vec<u8>, u64) {
+pub(super) fn encode_chunk(entry: u32, worker: u32, spawned: bool, runs: &[Run], states: &[&[u8]]) -> (Vec<u8>, u64) {
     let bytes: usize = states.iter().map(|states| states.len()).sum();
-    let mut head = chunk_head(entry, worker, runs, bytes as u32);
+    let mut head = chunk_head(entry, worker, spawned, runs, bytes as u32);
     let sum = chunk_sum(&head, states.iter().copied());
     head[CHUNK_BYTES - 8..CHUNK_BYTES].copy_from_slice(&sum.to_le_bytes());
     (head, sum)
@@ -480,6 +482,10 @@ impl Scan<'_> {
         let Some(kind) = header.entries.get(entry as usize).map(|entry| &header.kinds[entry.kind]) else {
             return Err(self.damaged("a chunk is of an entry that the header does not have"));
         };
+        let (worker, spawned) = (worker & 0xffff, worker >> 16);
+        if spawned > 1 {
+            return Err(self.damaged("actors were spawned, or were not"));
+        }
         if worker >= header.workers {
             return Err(self.damaged("a chunk is of a worker that there was not"));
         }
@@ -515,7 +521,7 @@ impl Scan<'_> {
             self.at = offset;
             return Err(self.damaged("the runs of a chunk have as many actors as it has"));
         }
-        Ok((Chunk { offset, entry, worker, actors, runs }, sum))
+        Ok((Chunk { offset, entry, worker, spawned: spawned == 1, actors, runs }, sum))
     }
 
     fn footer(&mut self, counted: Totals, sums: &Xxh3) -> Result<Totals, OpenError> {
@@ -689,7 +695,7 @@ impl Snapshot {
 
     /// The states of a chunk into `states`, compared once more with its checksum.
     pub(super) fn states(&self, chunk: &Chunk, states: &mut [u8]) -> Result<(), OpenError> {
-        let head = chunk_head(chunk.entry, chunk.worker, &chunk.runs, states.len() as u32);
+        let head = chunk_head(chunk.entry, chunk.worker, chunk.spawned, &chunk.runs, states.len() as u32);
         self.read(chunk.states_at(), states)?;
         let mut saved = [0; 8];
         self.read(chunk.offset + CHUNK_BYTES as u64 - 8, &mut saved)?;

@@ -109,8 +109,15 @@ impl Output {
         self.put(&bytes)
     }
 
-    pub(super) fn chunk(&mut self, entry: u32, worker: u32, runs: &[Run], states: &[&[u8]]) -> Result<(), SnapshotError> {
-        let (head, sum) = encode_chunk(entry, worker, runs, states);
+    pub(super) fn chunk(
+        &mut self,
+        entry: u32,
+        worker: u32,
+        spawned: bool,
+        runs: &[Run],
+        states: &[&[u8]],
+    ) -> Result<(), SnapshotError> {
+        let (head, sum) = encode_chunk(entry, worker, spawned, runs, states);
         self.sums.update(&sum.to_le_bytes());
         self.totals.chunks += 1;
         self.totals.actors += runs.iter().map(|run| u64::from(run.count)).sum::<u64>();

@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use warpring_core::module::{Exported, KindTable};
-use warpring_core::worker::{ADOPT_RESTORED, Adopt, CopyRows, ROW_BYTES, Tenant};
+use warpring_core::worker::{ADOPT_RESTORED, ADOPT_SPAWNED, Adopt, CONTROL_ADOPT, CopyRows, ROW_BYTES, Tenant};
 use warpring_core::{ActorId, GroupAddress};
 
 use super::error::RestoreError;
@@ -14,9 +14,11 @@ use super::file::{Chunk, EntryScope, OpenError, Run, SavedEntry, Snapshot};
 use super::pipe::{Receiver, pipe};
 use crate::actor_ref::{ActorRef, Group};
 use crate::error::LaunchError;
+use crate::launch::{LaunchOptions, Values, adopted, check, check_group, check_rows, rows};
 use crate::reply::Pending;
-use crate::runtime::{GENERATION, LaunchOptions, Runtime, Values, adopted, yield_once};
+use crate::runtime::{Runtime, control, yield_once};
 use crate::shared::Shared;
+use crate::slots::{GENERATION, Place};
 use crate::staging::{self, AREA_BYTES, CopyError, Staging, Use};
 
 /// Chunks that were read and not yet restored.
@@ -53,15 +55,31 @@ impl Restore<'_> {
     /// # Errors
     /// See [`RestoreError`].
     pub async fn actor<K: Exported>(self, entry: &str, options: LaunchOptions) -> Result<ActorRef<K>, RestoreError> {
-        self.runtime.check_launch::<K>(&options)?;
+        let shared = self.runtime.shared();
+        check::<K>(shared, &options)?;
         let found = self.find::<K>(entry, EntryScope::Actor)?;
         let values = Values::of::<K>(1);
         self.fill(&found, |_, _| (0, 0), std::slice::from_ref(&values)).await?;
-        let (worker, slot) = self.runtime.reserve_one(&options)?;
-        let adopt = self.adopt_values::<K>(worker, slot, 1, values, &options).await?;
-        adopted(adopt).await?;
-        let id = ActorId { slot, generation: GENERATION, worker: worker as u16 };
-        Ok(ActorRef::new(Arc::clone(self.runtime.shared()), id))
+        let id = shared.slots.lock().unwrap_or_else(|e| e.into_inner()).take(options.worker)?;
+        let stride = values.stride();
+        let place = values.place(shared, 1).inspect_err(|_| shared.vacate(id))?;
+        let adopt = Adopt {
+            slot: id.slot,
+            count: 1,
+            state: place.address(),
+            stride,
+            kind: K::KIND,
+            capacity: options.mailbox,
+            generation: id.generation,
+            flags: ADOPT_RESTORED,
+        };
+        shared.slots.lock().unwrap_or_else(|e| e.into_inner()).keep(id, place);
+        let launched = adopted(self.adopt(id.worker.into(), &adopt).await?).await;
+        if launched.as_ref().is_err_and(|error| *error != LaunchError::Stopped) {
+            shared.vacate(id);
+        }
+        launched?;
+        Ok(ActorRef::new(Arc::clone(shared), id))
     }
 
     /// A new group with the saved states, in the same order, on however many workers there are; `initialize` does not run.
@@ -69,30 +87,42 @@ impl Restore<'_> {
     /// # Errors
     /// See [`RestoreError`].
     pub async fn group<K: Exported>(self, entry: &str, options: LaunchOptions) -> Result<Group<K>, RestoreError> {
-        self.runtime.check_group_launch::<K>(&options)?;
+        let shared = self.runtime.shared();
+        check_group::<K>(shared, &options)?;
         let found = self.find::<K>(entry, EntryScope::Group)?;
         let (count, workers, saved) = (found.actors as u32, self.runtime.workers(), u64::from(self.snapshot.workers()));
-        let rows = |worker: u32| count / workers + u32::from(worker < count % workers);
-        self.runtime.check_rows(rows(0), count)?;
-        let values: Vec<Values> = (0..workers).map(|worker| Values::of::<K>(rows(worker))).collect();
+        check_rows(shared, count)?;
+        let values: Vec<Values> = (0..workers).map(|worker| Values::of::<K>(rows(count, workers, worker))).collect();
         let place = |worker: u32, slot: u32| {
             let index = (u64::from(slot - found.slot) * saved + u64::from(worker)) as u32;
             (index % workers, index / workers)
         };
         self.fill(&found, place, &values).await?;
-        let base = self.runtime.reserve_rows(rows(0), count)?;
+        let base = shared.slots.lock().unwrap_or_else(|e| e.into_inner()).take_rows(rows(count, workers, 0), count)?;
         let mut pending = Vec::with_capacity(workers as usize);
         for (worker, values) in values.into_iter().enumerate() {
-            let (worker, count) = (worker as u32, rows(worker as u32));
-            if count > 0 {
-                pending.push(self.adopt_values::<K>(worker, base, count, values, &options).await?);
+            let rows = rows(count, workers, worker as u32);
+            if rows == 0 {
+                continue;
             }
+            let stride = values.stride();
+            let adopt = Adopt {
+                slot: base,
+                count: rows,
+                state: self.place(values, rows)?,
+                stride,
+                kind: K::KIND,
+                capacity: options.mailbox,
+                generation: GENERATION,
+                flags: ADOPT_RESTORED,
+            };
+            pending.push(self.adopt(worker as u32, &adopt).await?);
         }
         for launch in pending {
             adopted(launch).await?;
         }
         let address = GroupAddress::new(base, count, workers as u16, GENERATION);
-        Ok(Group::new(Arc::clone(self.runtime.shared()), address))
+        Ok(Group::new(Arc::clone(shared), address))
     }
 
     /// Gives a running actor the saved state, between two of its messages. Its mailbox stays.
@@ -160,15 +190,28 @@ impl Restore<'_> {
             }
             kinds.push(kind);
         }
-        let mut ends = vec![0; runtime.workers() as usize];
+        let (mut ends, mut last, mut launched) = (vec![0; runtime.workers() as usize], 0, 0);
         for chunk in &*snapshot.chunks {
             let end = chunk.runs.iter().map(|run| run.slot + run.count).max().unwrap_or_default();
-            let known = &mut ends[chunk.worker as usize];
-            *known = end.max(*known);
+            if chunk.spawned {
+                last = end.max(last);
+            } else {
+                let known = &mut ends[chunk.worker as usize];
+                *known = end.max(*known);
+                launched += u64::from(chunk.actors);
+            }
         }
-        runtime.reserve_all(&ends, snapshot.actors())?.map_err(|actors| RestoreError::NotFresh { actors })?;
+        let slots = runtime.shared().slots.lock().unwrap_or_else(|e| e.into_inner()).restore(&ends, last, launched);
+        slots?.map_err(|actors| RestoreError::NotFresh { actors })?;
+        // Those that handlers had spawned come last, from the highest slot down: below them the next ones are spawned.
+        let mut order: Vec<usize> = (0..snapshot.chunks.len()).collect();
+        order.sort_by_key(|number| {
+            let chunk = &snapshot.chunks[*number];
+            let top = chunk.runs.iter().map(|run| run.slot).max().unwrap_or_default();
+            (chunk.spawned, if chunk.spawned { u32::MAX - top } else { 0 })
+        });
         let mut launches: VecDeque<Pending> = VecDeque::new();
-        let chunks = self.read((0..snapshot.chunks.len()).collect())?;
+        let chunks = self.read(order)?;
         while let Some((number, states)) = next(&chunks).await? {
             let chunk = &snapshot.chunks[number];
             let entry = &snapshot.entries()[chunk.entry as usize];
@@ -177,9 +220,17 @@ impl Restore<'_> {
             self.check(entry, self.kind(kind), chunk, &states)?;
             let values = Values::new(chunk.actors, stride as usize);
             values.put_bytes(0, &states);
-            let state = runtime.place(values, chunk.actors)?;
+            let state = self.place(values, chunk.actors)?;
             let mut before = 0;
+            let mut runs: Vec<(u32, &Run)> = Vec::with_capacity(chunk.runs.len());
             for run in &chunk.runs {
+                runs.push((before, run));
+                before += run.count;
+            }
+            if chunk.spawned {
+                runs.sort_by_key(|(_, run)| std::cmp::Reverse(run.slot));
+            }
+            for (before, run) in runs {
                 let adopt = Adopt {
                     slot: run.slot,
                     count: run.count,
@@ -188,21 +239,36 @@ impl Restore<'_> {
                     kind,
                     capacity: run.mailbox,
                     generation: run.generation,
-                    flags: ADOPT_RESTORED,
+                    flags: ADOPT_RESTORED | if chunk.spawned { ADOPT_SPAWNED } else { 0 },
                 };
-                before += run.count;
                 if launches.len() >= LAUNCHES
                     && let Some(launch) = launches.pop_front()
                 {
                     adopted(launch).await?;
                 }
-                launches.push_back(runtime.adopt_at(chunk.worker, &adopt).await?);
+                launches.push_back(self.adopt(chunk.worker, &adopt).await?);
             }
         }
         for launch in launches {
             adopted(launch).await?;
         }
         Ok(snapshot.actors())
+    }
+
+    /// Puts values where the workers find them, for as long as they run.
+    fn place(&self, values: Values, count: u32) -> Result<u64, LaunchError> {
+        let shared = self.runtime.shared();
+        let place = values.place(shared, count)?;
+        let address = place.address();
+        if let Place::Heap(block) = place {
+            shared.states.lock().unwrap_or_else(|e| e.into_inner()).push(block);
+        }
+        Ok(address)
+    }
+
+    async fn adopt(&self, worker: u32, adopt: &Adopt) -> Result<Pending, LaunchError> {
+        let shared = self.runtime.shared();
+        control(shared, worker, CONTROL_ADOPT, adopt, Duration::MAX).await.map_err(|_| LaunchError::Stopped)
     }
 
     fn kind(&self, kind: u16) -> &'static KindTable {
@@ -298,28 +364,6 @@ impl Restore<'_> {
         Ok(())
     }
 
-    async fn adopt_values<K: Exported>(
-        &self,
-        worker: u32,
-        slot: u32,
-        count: u32,
-        values: Values,
-        options: &LaunchOptions,
-    ) -> Result<Pending, LaunchError> {
-        let stride = values.stride() as u32;
-        let adopt = Adopt {
-            slot,
-            count,
-            state: self.runtime.place(values, count)?,
-            stride,
-            kind: K::KIND,
-            capacity: options.mailbox,
-            generation: GENERATION,
-            flags: ADOPT_RESTORED,
-        };
-        self.runtime.adopt_at(worker, &adopt).await
-    }
-
     /// Writes the states of an entry into running actors. `to` says for a worker and a run: from which actor on, which row of the
     /// run, and how many.
     async fn write(&self, found: &Found, to: impl Fn(u32, &Run) -> Vec<(ActorId, u32, u32)>) -> Result<(), RestoreError> {
@@ -371,6 +415,7 @@ impl Restore<'_> {
             let what = CopyRows {
                 slot: at.slot + row,
                 count: rows,
+                offset: 0,
                 bytes,
                 kind,
                 generation: at.generation,
@@ -400,7 +445,8 @@ impl Restore<'_> {
                         waits = true;
                         todo.push_back((row + number, 1));
                     }
-                    Tenant::Running if !other => {}
+                    // What is held is written too: it starts with that, or is gone.
+                    Tenant::Running | Tenant::Held if !other => {}
                     _ => return Err(RestoreError::NoSuchActor(actor)),
                 }
             }

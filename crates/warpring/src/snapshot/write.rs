@@ -161,6 +161,7 @@ impl SnapshotBuilder<'_> {
                 count: 1,
                 kind: part.kind,
                 generation: Some(part.at.generation),
+                spawned: false,
                 busy_since: None,
             };
             if part.scope == EntryScope::Actor {
@@ -205,6 +206,8 @@ struct Want {
     kind: u16,
     /// Which actor must be there; `None`: any, and none is none.
     generation: Option<u16>,
+    /// Of a whole runtime: whether handlers had spawned them.
+    spawned: bool,
     /// A handler was at work when the worker first looked.
     busy_since: Option<Instant>,
 }
@@ -229,12 +232,12 @@ async fn survey(shared: &Shared, staging: &Arc<Staging>) -> Result<(VecDeque<Wan
     let mut wants = VecDeque::new();
     let mut left_out = 0;
     for worker in 0..shared.settings.workers {
-        let (mut slot, mut used) = (0, shared.plan.limits.actors);
-        while slot < used {
-            let count = (AREA_BYTES / ROW_BYTES).min(used - slot);
+        let (mut slot, capacity) = (0, shared.plan.limits.actors);
+        while slot < capacity {
+            let count = (AREA_BYTES / ROW_BYTES).min(capacity - slot);
             let memory = staging.memory() as usize as u64;
             let what = CopyRows { slot, count, memory, ..CopyRows::default() };
-            used = used.min(staging.copy(worker, &what).await?);
+            let used = staging.copy(worker, &what).await?;
             for row in 0..count {
                 // SAFETY: the request was answered.
                 let found = unsafe { staging::row(staging.memory(), row) };
@@ -244,13 +247,14 @@ async fn survey(shared: &Shared, staging: &Arc<Staging>) -> Result<(VecDeque<Wan
                         left_out += 1;
                         continue;
                     }
-                    Tenant::Running | Tenant::Busy => {}
+                    Tenant::Running | Tenant::Busy | Tenant::Held => {}
                 }
                 let rows = rows_at_once(shared, found.kind)?;
                 let slot = slot + row;
                 match wants.back_mut() {
-                    Some(Want { worker: w, kind, slot: first, count, .. })
-                        if (*w, *kind, *first + *count) == (worker, found.kind, slot) && *count < rows =>
+                    Some(Want { worker: w, kind, slot: first, count, spawned, .. })
+                        if (*w, *kind, *first + *count, *spawned) == (worker, found.kind, slot, found.spawned)
+                            && *count < rows =>
                     {
                         *count += 1;
                     }
@@ -261,11 +265,16 @@ async fn survey(shared: &Shared, staging: &Arc<Staging>) -> Result<(VecDeque<Wan
                         count: 1,
                         kind: found.kind,
                         generation: None,
+                        spawned: found.spawned,
                         busy_since: None,
                     }),
                 }
             }
             slot += count;
+            // Between what was launched and what was spawned there was never anybody.
+            if slot >= used.launched {
+                slot = slot.max(used.spawned);
+            }
         }
     }
     Ok((wants, left_out))
@@ -275,6 +284,7 @@ async fn survey(shared: &Shared, staging: &Arc<Staging>) -> Result<(VecDeque<Wan
 struct Chunk {
     entry: u32,
     worker: u32,
+    spawned: bool,
     runs: Vec<Run>,
     /// First byte and length of states that lie side by side, in the area.
     states: Vec<(usize, usize)>,
@@ -327,7 +337,7 @@ fn write(
         // SAFETY: the part of the area is this chunk's until it is given back, and its states were copied, as the answer said.
         let states = |&(at, length): &(usize, usize)| unsafe { std::slice::from_raw_parts(staging.memory().add(at), length) };
         let states: Vec<&[u8]> = chunk.states.iter().map(states).collect();
-        if let Err(error) = output.chunk(chunk.entry, chunk.worker, &chunk.runs, &states) {
+        if let Err(error) = output.chunk(chunk.entry, chunk.worker, chunk.spawned, &chunk.runs, &states) {
             return Some(Err(error));
         }
         if !back.send(Written::Free(chunk.part)) {
@@ -405,7 +415,7 @@ struct Saving<'a> {
 }
 
 enum News {
-    Copied(Result<u32, CopyError>),
+    Copied(Result<(), CopyError>),
     Free(u32),
     Failed(SnapshotError),
 }
@@ -434,7 +444,7 @@ impl Saving<'_> {
                 News::Copied(answer) => {
                     let Some((want, part, _)) = self.under_way.pop_front() else { continue };
                     match answer {
-                        Ok(_) => self.copied(want, part)?,
+                        Ok(()) => self.copied(want, part)?,
                         Err(CopyError::NoSlot) => return Err(self.absent(&want, 0)),
                         Err(error) => return Err(error.into()),
                     }
@@ -481,7 +491,7 @@ impl Saving<'_> {
                 Poll::Pending => {}
             }
             match self.under_way.front_mut() {
-                Some((_, _, copying)) => copying.poll_answer(cx).map(News::Copied),
+                Some((_, _, copying)) => copying.poll_answer(cx).map(|answer| News::Copied(answer.map(drop))),
                 None => Poll::Pending,
             }
         })
@@ -508,14 +518,17 @@ impl Saving<'_> {
     fn copied(&mut self, want: Want, part: u32) -> Result<(), SnapshotError> {
         let bytes = self.bytes(&want) as usize;
         let states_at = self.offset(part) + want.count as usize * ROW_BYTES as usize;
-        let mut chunk = Chunk { entry: want.entry, worker: want.worker, runs: Vec::new(), states: Vec::new(), part };
+        let spawned = want.spawned;
+        let mut chunk = Chunk { entry: want.entry, worker: want.worker, spawned, runs: Vec::new(), states: Vec::new(), part };
         for row in 0..want.count {
             // SAFETY: the request was answered.
             let found = unsafe { staging::row(self.memory(part), row) };
-            let other = found.kind != want.kind || want.generation.is_some_and(|generation| found.generation != generation);
+            let other = found.kind != want.kind
+                || want.generation.map_or(found.spawned != want.spawned, |generation| found.generation != generation);
             match found.tenant {
-                Tenant::Running | Tenant::Busy if other && want.generation.is_none() => continue,
-                Tenant::Busy if !other => {
+                Tenant::Running | Tenant::Busy | Tenant::Held if other && want.generation.is_none() => continue,
+                // Who is held is started again, or is gone.
+                Tenant::Busy | Tenant::Held if !other => {
                     self.busy(&want, row, found.generation)?;
                     continue;
                 }
