@@ -20,6 +20,10 @@ pub struct Both(u64);
 #[derive(Clone, Copy, Debug, PartialEq, RingMessage)]
 pub struct Crash;
 
+/// Spawns a cell with this number.
+#[derive(Clone, Copy, Debug, PartialEq, RingMessage)]
+pub struct Bear(u64);
+
 /// 64 bytes.
 #[derive(Debug, RingKernel)]
 #[ring_kernel(id = "test/cell")]
@@ -63,6 +67,11 @@ impl RingKernelHandler<Both, u64> for Cell {
         }))
     }
 }
+impl RingKernelHandler<Bear, ActorId> for Cell {
+    async fn handle(&self, ctx: &mut RingContext<'_>, bear: Bear) -> Result<ActorId> {
+        ctx.spawn(Cell::new(bear.0)).map(|cell| cell.id())
+    }
+}
 impl RingKernelHandler<Crash, ()> for Cell {
     async fn handle(&self, _: &mut RingContext<'_>, _: Crash) -> Result<()> {
         panic!("as asked")
@@ -84,7 +93,7 @@ impl RingKernelHandler<Get, i32> for Odd {
 }
 
 export! {
-    Cell { Put => u64, Get => u64, Both => u64, Crash => () }
+    Cell { Put => u64, Get => u64, Both => u64, Bear => ActorId, Crash => () }
     Odd { Get => i32 }
 }
 
@@ -232,6 +241,43 @@ fn a_whole_runtime_goes_back_where_it_was() {
         let other = builder(backend, 3).build().expect("a runtime");
         let refused = block_on(other.restore(&snapshot).all());
         assert!(matches!(refused, Err(RestoreError::Workers { saved: 2, here: 3 })), "{refused:?}");
+        block_on(again.shutdown()).expect("down");
+    }
+}
+
+#[test]
+fn spawned_actors_come_back_as_such() {
+    let folder = Folder::new("spawned");
+    let path = folder.file("all.snap");
+    for backend in backends() {
+        let runtime = builder(backend.clone(), 2).build().expect("a runtime");
+        let parents = block_on(runtime.launch_many(2, LaunchOptions::default(), |i| Cell::new(i.into()))).expect("launched");
+        let bear = |runtime: &Runtime, number: u64| {
+            let mut port = runtime.port(4).expect("a port");
+            let parent = parents.address().get(number as u32 % 2).expect("there");
+            let ticket = port.send(parent, Bear(number)).map_err(|e| e.to_string()).expect("sent");
+            port.wait(ticket).expect("spawned")
+        };
+        let number = |runtime: &Runtime, id: ActorId| {
+            let mut port = runtime.port(4).expect("a port");
+            let ticket = port.send(Address::<Cell>::new(id), Put(0)).map_err(|e| e.to_string()).expect("sent");
+            port.wait(ticket).expect("an answer")
+        };
+        let born: Vec<_> = (10..20).map(|number| bear(&runtime, number)).collect();
+        for (n, id) in (10..).zip(&born) {
+            assert_eq!(number(&runtime, *id), n);
+        }
+        assert_eq!(block_on(runtime.snapshot_all(&path)).expect("written").actors, 12);
+        let snapshot = Snapshot::open(&path).expect("whole");
+        let again = builder(backend, 2).build().expect("a runtime");
+        assert_eq!(block_on(again.restore(&snapshot).all()).expect("restored"), 12);
+        let new: Vec<_> = (20..24).map(|number| bear(&again, number)).collect();
+        assert!(new.iter().all(|id| !born.contains(id)), "{new:?} and {born:?}");
+        for (n, id) in (10..).zip(born.iter().chain(&new)) {
+            assert_eq!(number(&again, *id), n, "{id}");
+        }
+        let more = block_on(again.launch_many(100, LaunchOptions::default(), |i| Cell::new(i.into()))).expect("launched");
+        assert_eq!(block_on(more.get(99).expect("there").ask(Put(0))), Ok(99));
         block_on(again.shutdown()).expect("down");
     }
 }
