@@ -382,6 +382,10 @@ impl Exported for Probe {
 // SAFETY: a u32, two enums without fields, and a Resident.
 unsafe impl KernelLayout for Fussy {
     const FINGERPRINT: u64 = 2;
+    const FIELDS: &'static [FieldTable] = &[];
+    fn valid(_: &[u8]) -> bool {
+        true
+    }
     const METADATA: KernelMetadata = PROBE_METADATA;
 }
 impl Exported for Fussy {
