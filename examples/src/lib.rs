@@ -4,6 +4,8 @@
 #![cfg_attr(target_arch = "nvptx64", no_std)]
 
 pub mod bank;
+pub mod desk;
+pub mod growth;
 pub mod letters;
 pub mod savina;
 pub mod shop;
@@ -15,6 +17,9 @@ use savina::{
 
 warpring::export! {
     bank::Account { bank::Deposit => bank::Balance, bank::Query => bank::Balance }
+    desk::Feed { desk::Trade => desk::Audience }
+    desk::Strategy { desk::Price => () }
+    desk::Book { desk::Order => (), desk::Bought => desk::Holdings }
     letters::Tally { letters::Letter => u32 }
     shop::Rates { shop::Rate => shop::Quote }
     shop::Till { shop::Sale => shop::Receipt }

@@ -35,9 +35,19 @@ fn ports() {
     assert_eq!(stdout_of(env!("CARGO_BIN_EXE_ports"), &[]), expected("ports.txt"));
 }
 
+#[test]
+fn topics() {
+    assert_eq!(stdout_of(env!("CARGO_BIN_EXE_topics"), &[]), expected("topics.txt"));
+}
+
 /// The rates stand behind the last comma, and differ from run to run.
 fn without_rates(output: &str) -> String {
     output.lines().map(|line| line.rsplit_once(',').map_or(line, |(facts, _)| facts).to_owned() + "\n").collect()
+}
+
+#[test]
+fn skynet() {
+    assert_eq!(without_rates(&stdout_of(env!("CARGO_BIN_EXE_skynet"), &[])), expected("skynet.txt"));
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod priorities;
 mod snapshots;
 mod state;
 mod supervision;
+mod topics;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -87,6 +88,7 @@ cases! {
     "2.1" "Of the messages that wait in a mailbox, those of high priority are handled before those of normal priority." priorities::high_goes_first;
     "2.2" "After 16 messages of high priority in a row, a message of normal priority that waits goes next." priorities::normal_is_not_starved;
     "2.3" "Messages of the same priority are handled in the order in which they came." priorities::first_come_first_served;
+    "2.4" "What the host tells a worker about an actor, such as a kill, waits in no mailbox, and finds room in a ring that is full of messages." priorities::the_runtime_goes_first;
 
     "3.1" "A full mailbox refuses a message: the error names the actor and its capacity, and gives the message back." capacity::a_full_mailbox_refuses;
     "3.2" "A full mailbox loses nothing: what it had accepted is handled." capacity::a_full_mailbox_keeps;
@@ -150,6 +152,20 @@ cases! {
     "10.8" "The actors of a whole runtime come back on the same worker, in the same slot and of the same generation, so that the addresses in their states reach them." snapshots::a_whole_runtime;
     "10.9" "A state is not restored where its kernel has another layout: the error names the field." snapshots::another_layout;
     "10.10" "A file that was cut short or changed is refused, and nothing of it is restored." snapshots::a_damaged_file;
+
+    "11.1" "An actor that was registered under a name is found by the host and by handlers on every worker, and once the name was given back, by nobody." topics::names_are_found;
+    "11.2" "A name that is taken, is no name, or finds no room is refused, and the error says who has it or what is wrong." topics::bad_names_are_refused;
+    "11.3" "A lookup for another kind of actor finds nothing in a handler, and on the host ends with an error that names both kinds." topics::a_lookup_knows_kinds;
+    "11.4" "An actor that has ended for good loses its names and subscriptions and is given no new ones; one that a supervisor starts again keeps them." topics::names_end_with_their_actors;
+    "11.5" "A message that is published on a topic, by the host or by a handler, reaches each subscriber once and unchanged, whatever worker it is on." topics::everybody_gets_a_copy;
+    "11.6" "What one publisher publishes on a topic reaches each subscriber in the order in which it was published." topics::publications_are_in_order;
+    "11.7" "A subscriber whose mailbox is full loses the message, which becomes a dead letter with the reason; the other subscribers get it, and the publisher does not wait." topics::a_full_mailbox_loses_a_publication;
+    "11.8" "If the ring to a worker is full, the subscribers on that worker lose the message in the same way." topics::a_full_ring_loses_a_publication;
+    "11.9" "An actor gets what is published after its `subscribe` has returned, and nothing that is published after its `unsubscribe` has." topics::subscribing_begins_and_ends;
+    "11.10" "A topic takes messages of one type: another type is refused with an error, and so is a name that no topic has." topics::a_topic_has_one_type;
+    "11.11" "A topic counts its subscribers, what was published, and what subscribers lost." topics::topics_are_counted;
+    "11.12" "Topics and the subscribers of each are limited, and what is beyond the limit is refused with an error that names it." topics::topics_are_limited;
+    "11.13" "What was published before a shutdown or a drop is handled by each subscriber or becomes a dead letter, and never both." topics::publications_have_one_fate;
 
     "13.1" "An actor that is stopped handles nothing more: what waits comes back or is a dead letter, a suspended handler goes on to its end, and then `shutdown` runs." ends::a_stop;
     "13.2" "An actor that is drained handles what was sent before, and nothing that is sent after." ends::a_drain;

@@ -3,6 +3,7 @@
 pub mod cell;
 pub mod echo;
 pub mod gate;
+pub mod herald;
 pub mod mortal;
 pub mod parent;
 pub mod relay;

@@ -30,7 +30,7 @@ pub use setup::{Named, Setup, eventually, launch, launch_on, same};
 
 use warpring::{ActorId, Down};
 
-use kernels::{cell::*, echo::*, gate::*, mortal::*, parent::*, relay::*, subject::*, team::*, twin::*};
+use kernels::{cell::*, echo::*, gate::*, herald::*, mortal::*, parent::*, relay::*, subject::*, team::*, twin::*};
 
 /// The PTX of these kernels for teams of a whole block; that in `MODULE` is for teams of a warp.
 #[cfg(not(target_arch = "nvptx64"))]
@@ -59,4 +59,5 @@ warpring::export! {
         Bear => ActorId, Quit => (), Finish => (), Watch => (), Tie => (), Down => (), ReadParent => Fared, Add => u64, Get => u64,
         Hold => u64, Crash => (), Fail => ()
     }
+    Herald { Find => Found, Proclaim => Reached, Recite => Reached, Scatter => Reached, Tome => (), ReadTomes => Tomes }
 }

@@ -4,9 +4,11 @@
 //! that does not branch on the lane does so by itself). On the CPU a team is one lane, and they are plain calls and loops.
 
 mod actors;
+mod directory;
 
 pub use actors::SPAWNED_MAILBOX;
 pub use actors::SpawnOn;
+pub use directory::PublishError;
 
 use core::future::Future;
 use core::marker::PhantomData;
@@ -401,7 +403,7 @@ impl<'a> RingContext<'a> {
     fn send<M: RingMessage>(&mut self, to: ActorId, what: crate::worker::Send, message: &M) -> Sent {
         let (worker, frame) = (self.worker, self.frame);
         with_team!(self.team, |team, F| {
-            team.note(|| digest(to, message));
+            team.note(|| digest(target(to), message));
             team.lead(|| {
                 // SAFETY: only the leader is inside `lead`, and the scheduler is not running while a handler does.
                 encode(message, |parcel| unsafe { (*worker).send::<F>(frame, to, what, parcel) })
@@ -426,10 +428,13 @@ impl<'a> RingContext<'a> {
     }
 }
 
+fn target(to: ActorId) -> u64 {
+    u64::from(to.slot) | u64::from(to.generation) << 32 | u64::from(to.worker) << 48
+}
+
 /// What all lanes must send alike: FNV-1a over the words of a message and its target.
-fn digest<M: RingMessage>(to: ActorId, message: &M) -> u64 {
+fn digest<M: RingMessage>(target: u64, message: &M) -> u64 {
     let step = |hash: u64, word: u64| (hash ^ word).wrapping_mul(0x0000_0100_0000_01b3);
-    let target = u64::from(to.slot) | u64::from(to.generation) << 32 | u64::from(to.worker) << 48;
     encode(message, |parcel| {
         parcel.first.iter().chain(parcel.rest).fold(step(crate::layout::EMPTY, target), |hash, word| step(hash, *word))
     })

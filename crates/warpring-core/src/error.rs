@@ -40,6 +40,11 @@ pub enum KernelError {
     Interrupted,
     /// The kernel is not of the module that the runtime runs.
     WrongModule,
+    /// The ring to the worker of the actor was full, and the call does not wait.
+    RingFull {
+        /// The worker.
+        worker: u32,
+    },
 }
 
 impl KernelError {
@@ -62,6 +67,7 @@ impl KernelError {
             Self::TooManyActors => (9, 0),
             Self::WrongModule => (10, 0),
             Self::Interrupted => (11, 0),
+            Self::RingFull { worker } => (16, worker),
         }
     }
 
@@ -78,6 +84,7 @@ impl KernelError {
             9 => Self::TooManyActors,
             10 => Self::WrongModule,
             11 => Self::Interrupted,
+            16 => Self::RingFull { worker: detail },
             _ => Self::Malformed,
         }
     }
@@ -97,6 +104,7 @@ impl fmt::Display for KernelError {
             Self::TooManyActors => f.write_str("no room for another spawned actor on this worker"),
             Self::Interrupted => f.write_str("the handler was dropped while it was suspended"),
             Self::WrongModule => f.write_str("the kernel is not of the module that the runtime runs"),
+            Self::RingFull { worker } => write!(f, "the ring to worker {worker} is full"),
         }
     }
 }

@@ -5,13 +5,14 @@
 //! the other is host memory that the device can address.
 //!
 //! ```text
-//! device: workers | peers | inlets | rings between workers | actors | mailbox nodes | frames | frame lines | lanes | spawned
+//! device: workers | peers | inlets | rings between workers | actors | mailbox nodes | frames | frame lines | lanes | spawned | directories
 //! shared: leave word | open ports | parked words | reply cells | parked cells | ingress rings | port rings | letters | posts | closed | staging | grids
 //! ```
 
 use core::ptr;
 
 use crate::device::Grid;
+use crate::directory::{Directory, DirectorySize};
 use crate::frame::Frame;
 use crate::layout::round_up;
 use crate::mailbox::Actor;
@@ -51,6 +52,8 @@ pub struct Limits {
     pub pause_ns: u32,
     /// Bytes through which the host reads and writes states.
     pub staging: u32,
+    /// Names and topics.
+    pub directory: DirectorySize,
     /// Most actors of a worker that handlers spawned; at most `actors`.
     pub spawned: u32,
     /// Bytes for the value of one of them: [`spawn_stride`] of the module.
@@ -104,6 +107,7 @@ enum Device {
     FrameLines,
     Lanes,
     Spawned,
+    Directories,
     End,
 }
 
@@ -146,6 +150,7 @@ impl Plan {
             w * u64::from(l.frames) * u64::from(l.max_lines) * LINE,
             w * u64::from(l.frames) * u64::from(l.lanes) * u64::from(l.lane_bytes),
             w * u64::from(l.spawned) * u64::from(l.spawn_stride),
+            w * l.directory.bytes(),
         ];
         sizes[..section as usize].iter().map(|bytes| apart(*bytes)).sum()
     }
@@ -326,6 +331,10 @@ impl Plan {
                     letters: self.letters(worker),
                     pause_ns: l.pause_ns,
                 },
+                directory: Directory::new(
+                    pointer(self.device + self.in_device(Device::Directories) + w * l.directory.bytes()),
+                    l.directory,
+                ),
                 spawn: SpawnMemory {
                     states: pointer(
                         self.device + self.in_device(Device::Spawned) + w * u64::from(l.spawned) * u64::from(l.spawn_stride),

@@ -6,6 +6,7 @@
 //! |---|---|---|---|
 //! | `Line::seq` at position p | producer, `p + 1`, last of the line | consumer | the line is free for p: p < credit + capacity |
 //! | the rest of the line | producer, before `seq` | consumer, after `seq` | as above |
+//! | the header at the consumer's position | consumer, of a message that it has to leave there | consumer | before the credit |
 //! | `credit` | consumer: "I am done with all before this position" | producer, when its copy says full | any time, only growing |
 //!
 //! `SYNC: line` a release store of `seq` makes the line's content (and the further lines of the message, which are written
@@ -135,6 +136,15 @@ impl Lines {
     pub(crate) unsafe fn packed(&self) -> Packed {
         // SAFETY: contract.
         unsafe { (*self.line(0)).packed() }
+    }
+
+    /// Rewrites the header of a message that is left where it is.
+    ///
+    /// # Safety
+    /// The lines are acquired and not yet given back, and nobody else reads them.
+    pub(crate) unsafe fn set_header(&self, header: &Header) {
+        // SAFETY: contract: from the sequence to the credit the line is its consumer's.
+        unsafe { (*self.line(0)).write_header(header) }
     }
 
     /// The four payload words of the first line.
@@ -552,6 +562,15 @@ mod shared {
         /// [`Closed`] after [`close`](Self::close).
         #[inline]
         pub fn push<S: Scope>(&self, header: &Header, payload: Parcel<'_>) -> Result<bool, Closed> {
+            self.push_sparing::<S>(0, header, payload)
+        }
+
+        /// As [`push`](Self::push), but leaves `spare` lines free, for messages that are more important.
+        ///
+        /// # Errors
+        /// [`Closed`] after [`close`](Self::close).
+        #[inline(always)]
+        pub fn push_sparing<S: Scope>(&self, spare: u32, header: &Header, payload: Parcel<'_>) -> Result<bool, Closed> {
             let lines = u64::from(header.lines);
             let mut tail = self.tail.load(Ordering::Relaxed);
             loop {
@@ -559,7 +578,7 @@ mod shared {
                     return Err(Closed);
                 }
                 let need = (tail + lines) as u32;
-                let capacity = self.ring.mask + 1;
+                let capacity = self.ring.mask + 1 - spare;
                 // SYNC: credit (acquire, here or below): the claim may overwrite what the consumer has read.
                 if need.wrapping_sub(self.credit.load(Ordering::Acquire)) > capacity {
                     // SYNC: credit (acquire); passed on to other producers by the release below.

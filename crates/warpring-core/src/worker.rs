@@ -2,7 +2,8 @@
 //! thread (or block) which executes it, so that a worker that died can be taken over by another.
 //!
 //! `worker/mail.rs` moves messages, `worker/listen.rs` finds them in a grid, `worker/life.rs` starts and ends actors,
-//! `worker/link.rs` is what a worker of a grid has to do with the host, `worker/copy.rs` copies actors' states.
+//! `worker/link.rs` is what a worker of a grid has to do with the host, `worker/copy.rs` copies actors' states, `worker/topics.rs`
+//! keeps names and publishes on topics.
 
 mod copy;
 mod end;
@@ -12,6 +13,7 @@ mod listen;
 mod mail;
 mod notice;
 mod spawn;
+mod topics;
 
 pub use copy::{ANY_KIND, CONTROL_COPY, CopyRows, ROW_BYTES, Row, Tenant, Used};
 pub use end::{CONTROL_END, CONTROL_RESTART, CONTROL_WATCH, End, How};
@@ -21,10 +23,13 @@ pub(crate) use mail::{Send, Sent};
 pub use notice::Notice;
 pub use spawn::SpawnMemory;
 pub(crate) use spawn::Spawning;
+pub use topics::{CONTROL_CHANGE, CONTROL_COUNTS, CONTROL_PUBLISH, Published};
+pub(crate) use topics::{Outlet, Publication};
 
 use core::ptr;
 
 use crate::context::RingContext;
+use crate::directory::Directory;
 use crate::error::KernelError;
 use crate::frame::{Frame, NONE, OP_END, OP_HANDLE, OP_INITIALIZE, OP_SHUTDOWN, OP_START, Outcome, Waiting};
 use crate::layout;
@@ -209,6 +214,8 @@ pub struct Worker {
     pub(crate) link: link::Link,
     /// Actors that handlers have spawned.
     pub(crate) spawned: spawn::Spawned,
+    /// Names and topics.
+    pub(crate) directory: Directory,
 }
 
 /// The memory and the limits of a worker; the backend allocates it all before the worker starts.
@@ -258,6 +265,8 @@ pub struct WorkerMemory {
     pub link: LinkMemory,
     /// For actors that handlers spawn.
     pub spawn: SpawnMemory,
+    /// Names and topics, empty at first.
+    pub directory: Directory,
 }
 
 /// Bytes of one lane of a frame: context and future.
@@ -362,6 +371,7 @@ impl Worker {
                 heard: listen::Heard::NOTHING,
                 link: link::Link::new(&memory.link),
                 spawned: spawn::Spawned::new(&memory.spawn, memory.actor_capacity),
+                directory: memory.directory,
             });
         }
     }

@@ -81,16 +81,16 @@ pub(crate) enum Engine {
 }
 
 impl Engine {
-    /// The host waits for something, at most until `until` on the workers' clock: let a backend without threads work.
+    /// The host waits for something, until `done`, or at most until `until` on the workers' clock: let a backend without threads work.
     #[inline]
-    pub(crate) fn pump(&self, shared: &Shared, until: u64) {
-        let _ = (shared, until);
+    pub(crate) fn pump(&self, shared: &Shared, until: u64, done: &dyn Fn() -> bool) {
+        let _ = (shared, until, done);
         match self {
             Self::Cpu => {}
             #[cfg(feature = "cuda")]
             Self::Cuda(_) => {}
             #[cfg(feature = "sim")]
-            Self::Sim(sim) => sim.pump(shared, until),
+            Self::Sim(sim) => sim.pump(shared, until, done),
         }
     }
 

@@ -197,6 +197,9 @@ impl Shared {
             let nest = if held { state.supervised.get(&actor).cloned() } else { state.supervised.remove(&actor) };
             (state.watchers.remove(&actor).unwrap_or_default(), nest)
         };
+        if !held {
+            self.directory.forget_actor(self, actor);
+        }
         for watcher in watchers {
             match watcher {
                 Watcher::Host(wait) => wait.set(reason),
@@ -233,9 +236,8 @@ impl Shared {
 
 /// Makes sure that the worker tells of an actor's end; if it has ended, says so.
 async fn watch(shared: Arc<Shared>, actor: ActorId) {
-    if let Err(EndError::Ended(..)) = ask(&shared, actor, CONTROL_WATCH, How::Drain, false).await {
-        let reason = shared.ends.reason(actor).unwrap_or(ExitReason::Gone);
-        shared.ended(actor, reason, false);
+    if let Err(EndError::Ended(_, reason)) = ask(&shared, actor, CONTROL_WATCH, How::Drain, false).await {
+        shared.ended(actor, reason.unwrap_or(ExitReason::Gone), false);
     }
 }
 
@@ -245,6 +247,11 @@ async fn tell_down(shared: Arc<Shared>, to: ActorId, tag: u16, down: Down) {
     while let Err(Refusal::RingFull { .. }) = encode(&down, |parcel| shared.post(to, &header, parcel)) {
         yield_once().await;
     }
+}
+
+/// From here on the host hears of the actor's end; an error if it has ended before.
+pub(crate) async fn hear_of(shared: &Arc<Shared>, actor: ActorId) -> Result<(), EndError> {
+    ask(shared, actor, CONTROL_WATCH, How::Drain, false).await
 }
 
 /// Asks the actor's worker to begin its end, or to watch it; the answer says that it was alive.
@@ -259,7 +266,11 @@ pub(crate) async fn ask(shared: &Arc<Shared>, actor: ActorId, tag: u16, how: How
     let Ok(answer) = answered(question).await else { return Err(EndError::Stopped) };
     answer.map_err(|error| match error {
         KernelError::Stopped if shared.closing.load(Ordering::Acquire) => EndError::Stopped,
-        _ => EndError::Ended(actor, shared.ends.reason(actor)),
+        _ => {
+            // A grid's worker has posted the end before it refused this.
+            shared.take_letters();
+            EndError::Ended(actor, shared.ends.reason(actor))
+        }
     })
 }
 
@@ -314,8 +325,7 @@ impl Future for Monitor {
             return Poll::Ready(reason);
         }
         if !self.shared.engine.get().is_some_and(Engine::wakes) {
-            self.shared.pump();
-            self.shared.take_letters();
+            self.shared.pump_until(u64::MAX, &|| lock(&self.wait.reason).is_some());
             cx.waker().wake_by_ref();
         }
         Poll::Pending

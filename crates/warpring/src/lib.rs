@@ -10,7 +10,8 @@ extern crate self as warpring;
 
 pub use warpring_core::{
     ActorId, Address, Counts, Down, ExitReason, GpuKernel, GroupAddress, How, KernelError, KernelMetadata, KernelMode, Malformed,
-    Priority, Resident, Result, RingContext, RingKernelHandler, RingMessage, State, TryTellError, module,
+    Name, Priority, PublishError, Published, Resident, Result, RingContext, RingKernelHandler, RingMessage, State, TryTellError,
+    module,
 };
 pub use warpring_macros::{RingKernel, RingMessage, State, export};
 
@@ -27,6 +28,8 @@ mod dead_letter;
 #[cfg(not(target_arch = "nvptx64"))]
 mod deadlines;
 #[cfg(not(target_arch = "nvptx64"))]
+mod directory;
+#[cfg(not(target_arch = "nvptx64"))]
 mod ends;
 #[cfg(not(target_arch = "nvptx64"))]
 pub mod error;
@@ -40,6 +43,8 @@ mod memory;
 mod port;
 #[cfg(not(target_arch = "nvptx64"))]
 mod recent;
+#[cfg(not(target_arch = "nvptx64"))]
+mod registry;
 #[cfg(not(target_arch = "nvptx64"))]
 mod reply;
 #[cfg(not(target_arch = "nvptx64"))]
@@ -56,6 +61,8 @@ mod staging;
 mod state;
 #[cfg(not(target_arch = "nvptx64"))]
 mod supervise;
+#[cfg(not(target_arch = "nvptx64"))]
+mod topic;
 
 #[cfg(not(target_arch = "nvptx64"))]
 pub use {
@@ -67,10 +74,12 @@ pub use {
     launch::LaunchOptions,
     pollster::block_on,
     port::{Port, Ticket},
+    registry::{RegisteredName, RegistryError},
     reply::Reply,
     runtime::{Launches, Runtime, RuntimeBuilder, Stats},
     state::StateError,
     supervise::{ChildSpec, Escalation, Restart, RestartFrom, Strategy, Supervision, Supervisor},
+    topic::{Topic, TopicError, TopicStats},
     warpring_core::worker::{Counters, Report},
 };
 
@@ -82,7 +91,7 @@ pub use backend::{CudaError, CudaOptions, DeviceInfo, devices};
 /// What a kernel's source needs: `use warpring::prelude::*;`.
 pub mod prelude {
     pub use warpring_core::{
-        ActorId, Address, GpuKernel, GroupAddress, KernelError, Priority, Resident, Result, RingContext, RingKernelHandler,
+        ActorId, Address, GpuKernel, GroupAddress, KernelError, Name, Priority, Resident, Result, RingContext, RingKernelHandler,
         RingMessage, State, TryTellError,
     };
     pub use warpring_macros::{RingKernel, RingMessage, State};

@@ -67,7 +67,7 @@ fn wait_long(shared: &Shared, held: Held, limit: Duration) -> Result<Lines, NoRe
     let until = from.saturating_add(nanoseconds(limit));
     let wakes = shared.engine.get().is_some_and(|engine| engine.wakes());
     loop {
-        shared.pump_until(until);
+        shared.pump_until(until, &|| shared.cells.reply(held).is_some());
         for _ in 0..64 {
             if let Some(lines) = shared.cells.reply(held) {
                 return Ok(lines);
@@ -140,7 +140,7 @@ fn error<M>(shared: &Shared, kind: u8, error: KernelError, to: ActorId, message:
         KernelError::Interrupted => AskError::Interrupted { actor: to },
         KernelError::Panicked { .. } => {
             // The simulator's record is there when its turn is over.
-            shared.pump_until(0);
+            shared.pump_until(0, &|| true);
             let panics = shared.panics.lock().unwrap_or_else(|e| e.into_inner());
             match panics.get(&to) {
                 Some(site) => {
@@ -283,7 +283,8 @@ impl Pending {
         }
         self.shared.engine.get().iter().for_each(|engine| engine.await_cell(held.cell));
         let (sent, from) = self.sent.unwrap_or_default();
-        self.shared.pump_until(from.saturating_add(nanoseconds(self.limit)));
+        let shared = &self.shared;
+        shared.pump_until(from.saturating_add(nanoseconds(self.limit)), &|| shared.cells.reply(held).is_some());
         if let Some(lines) = self.shared.cells.reply(held) {
             return Poll::Ready(Ok(lines));
         }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use warpring_core::directory::DirectorySize;
 use warpring_core::message::Kind;
 use warpring_core::module::ModuleTable;
 use warpring_core::worker::{CONTROL_PROBE, CONTROL_STOP, Report};
@@ -40,6 +41,7 @@ pub(crate) struct Settings {
     pub(crate) outstanding_asks: u32,
     pub(crate) ask_limit: Duration,
     pub(crate) drain_limit: Duration,
+    pub(crate) directory: DirectorySize,
     pub(crate) given: Given,
 }
 
@@ -109,6 +111,7 @@ impl RuntimeBuilder {
                 outstanding_asks: 4096,
                 ask_limit: Duration::from_secs(5),
                 drain_limit: Duration::from_secs(10),
+                directory: DirectorySize { names: 1024, topics: 64, subscribers: 64 },
                 given: Given::default(),
             },
             #[cfg(feature = "cuda")]
@@ -208,7 +211,26 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Called for each message that wanted no reply and was not handled, on the worker's thread: be quick, and do not wait. A panic in
+    /// Most names that are registered at a time. Default: 1,024. A name takes 48 to 96 bytes on each worker.
+    pub fn max_names(mut self, names: u32) -> Self {
+        self.settings.directory.names = names;
+        self
+    }
+
+    /// Most topics. Default: 64. A topic is there until the runtime ends.
+    pub fn max_topics(mut self, topics: u32) -> Self {
+        self.settings.directory.topics = topics;
+        self
+    }
+
+    /// Most subscribers of each topic. Default: 64. Each takes 16 bytes on each worker.
+    pub fn max_subscribers(mut self, subscribers: u32) -> Self {
+        self.settings.directory.subscribers = subscribers;
+        self
+    }
+
+    /// Called for each message that wanted no reply and was not handled, on the worker's thread (for one that the host published, on
+    /// that thread if the ring to the worker was full): be quick, and do not wait. A panic in
     /// it is printed and changes nothing.
     pub fn on_dead_letter(mut self, hook: impl Fn(&DeadLetter) + Send + Sync + 'static) -> Self {
         self.dead_letters = Some(Box::new(hook));
@@ -296,6 +318,9 @@ pub(crate) fn check(s: &Settings, most_workers: u32, allowed_workers: &'static s
     range("waiting_messages", s.waiting_messages.into(), 1, 1 << 24, "1 to 16,777,216")?;
     range("suspended_handlers", s.suspended_handlers.into(), 1, 65_535, "1 to 65,535")?;
     range("outstanding_asks", s.outstanding_asks.into(), 1, 1 << 20, "1 to 1,048,576")?;
+    range("max_names", s.directory.names.into(), 1, 1 << 20, "1 to 1,048,576")?;
+    range("max_topics", s.directory.topics.into(), 1, 1 << 12, "1 to 4,096")?;
+    range("max_subscribers", s.directory.subscribers.into(), 1, 1 << 12, "1 to 4,096")?;
     Ok(())
 }
 

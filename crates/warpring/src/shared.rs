@@ -18,6 +18,7 @@ use crate::barrier;
 use crate::cells::{Cells, Held};
 use crate::dead_letter::{DeadLetter, DeadLetters};
 use crate::deadlines::Deadlines;
+use crate::directory::Directory;
 use crate::ends::Ends;
 use crate::error::{BuildError, Refusal, ShutdownError};
 use crate::keeper::Keeper;
@@ -91,6 +92,9 @@ pub(crate) struct Shared {
     pub(crate) plan: Plan,
     /// The staging areas of the plan.
     pub(crate) areas: [Area; AREAS as usize],
+    pub(crate) directory: Directory,
+    /// Lines of each shared ring that messages to actors leave free, so that the workers can be told something under any load.
+    spare: u32,
     #[allow(dead_code, reason = "owns what the rings and workers point to")]
     memory: Memory,
 }
@@ -111,6 +115,8 @@ unsafe impl Sync for Shared {}
 
 /// Ports of a host backend: their rings cost nothing until they are used.
 pub(crate) const HOST_PORTS: u32 = MAX_PORTS as u32;
+/// Lines for control messages in each shared ring, of a ring that is large enough.
+const SPARE: u32 = 8;
 
 /// The plan for a module under these settings; nothing is allocated yet.
 pub(crate) fn plan(module: &ModuleTable, settings: &Settings, lanes: u32, lane_bytes: u32, ports: u32, letters: u32) -> Plan {
@@ -136,6 +142,7 @@ pub(crate) fn plan(module: &ModuleTable, settings: &Settings, lanes: u32, lane_b
         letters,
         pause_ns: 0,
         staging: AREAS * AREA_BYTES,
+        directory: settings.directory,
         ask_limit: settings.ask_limit.as_nanos().min(u128::from(u64::MAX / 2)) as u64,
     };
     Plan { limits, device: 0, shared: 0 }
@@ -224,6 +231,8 @@ impl Shared {
             epoch: Instant::now(),
             plan,
             areas: Default::default(),
+            directory: Directory::new(plan.limits.directory),
+            spare: if plan.limits.ring_lines >= 8 * SPARE { SPARE } else { 0 },
             memory,
         })
     }
@@ -242,14 +251,14 @@ impl Shared {
     /// Lets a backend without threads of its own do some work. Whoever waits calls it.
     #[inline]
     pub(crate) fn pump(&self) {
-        self.pump_until(u64::MAX);
+        self.pump_until(u64::MAX, &|| false);
     }
 
-    /// As [`pump`](Self::pump), for a waiter who waits until this time on the workers' clock.
+    /// As [`pump`](Self::pump), for a waiter who waits until this time on the workers' clock, or until `done`.
     #[inline]
-    pub(crate) fn pump_until(&self, until: u64) {
+    pub(crate) fn pump_until(&self, until: u64, done: &dyn Fn() -> bool) {
         if let Some(engine) = self.engine.get() {
-            engine.pump(self, until);
+            engine.pump(self, until, done);
         }
     }
 
@@ -288,7 +297,7 @@ impl Shared {
         if self.closing.load(Ordering::Relaxed) {
             return Err(self.stopped());
         }
-        match seat.ingress.push::<System>(header, parcel) {
+        match seat.ingress.push_sparing::<System>(self.spare, header, parcel) {
             Ok(true) => {
                 self.wake(worker);
                 Ok(())
@@ -429,6 +438,8 @@ impl Shared {
             generation: header.sender_generation,
             worker: (header.origin >> 16) as u16,
         });
+        // A publication that found no room on its way is reported by the worker that it did not leave.
+        let worker = if let KernelError::RingFull { worker } = reason { worker } else { worker };
         let to = ActorId { slot: header.slot, generation: header.generation, worker: worker as u16 };
         self.dead.add(DeadLetter::new(to, from, header.tag, reason));
     }

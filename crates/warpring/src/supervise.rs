@@ -626,7 +626,7 @@ impl Supervisor {
             state.waiting.push(cx.waker().clone());
             drop(state);
             if !self.shared.engine.get().is_some_and(Engine::wakes) {
-                self.shared.pump();
+                self.shared.pump_until(u64::MAX, &|| lock(&self.nest.state).down);
                 cx.waker().wake_by_ref();
             }
             Poll::Pending

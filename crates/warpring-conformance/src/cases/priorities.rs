@@ -1,9 +1,12 @@
 //! Section 2: priorities.
 
-use warpring::prelude::*;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::kernels::subject::{Note, ReadLog};
-use crate::setup::{Held, Named, Setup, end, same};
+use warpring::prelude::*;
+use warpring::{ExitReason, Refusal, block_on};
+
+use crate::kernels::subject::{Get, Note, ReadLog, Subject};
+use crate::setup::{Held, Named, Setup, end, launch_on, same};
 
 /// Sends notes to an actor that is held, then lets it go on, and gives the order in which they were handled.
 fn order(setup: &Setup, sent: impl IntoIterator<Item = (Priority, u16)>) -> Result<Vec<u16>, String> {
@@ -38,5 +41,36 @@ pub(super) fn first_come_first_served(setup: &Setup) -> Result<(), String> {
     for priority in [Priority::Normal, Priority::High] {
         same("order", order(setup, (1..=40).map(|seq| (priority, seq)))?, (1..=40).collect())?;
     }
+    Ok(())
+}
+
+pub(super) fn the_runtime_goes_first(setup: &Setup) -> Result<(), String> {
+    let runtime = setup.builder().ring_lines(64).build().named("building the runtime")?;
+    let held = Held::new(&runtime)?;
+    let asked: Vec<_> = (0..20).map(|_| held.subject.ask(Get).send().named("asking")).collect::<Result<_, _>>()?;
+    held.settle()?;
+    let flooded = launch_on(&runtime, 0, Subject::default())?;
+    let stop = AtomicBool::new(false);
+    let killed = std::thread::scope(|scope| {
+        let flood = || {
+            while !stop.load(Ordering::Relaxed) {
+                // Refused for want of room, most of the time.
+                let _ = flooded.try_tell(Note { from: 1, seq: 1 });
+            }
+        };
+        if !setup.simulated() {
+            scope.spawn(flood);
+            scope.spawn(flood);
+        }
+        let killed = block_on(held.subject.kill());
+        stop.store(true, Ordering::Relaxed);
+        killed
+    });
+    same("a kill under load", killed, Ok(ExitReason::Killed))?;
+    for reply in asked {
+        let back = AskError::NotHandled { reason: Refusal::ActorStopped(held.subject.id()), message: Get };
+        same("what waited in the mailbox", reply.wait(), Err(back))?;
+    }
+    drop(runtime);
     Ok(())
 }

@@ -1,7 +1,10 @@
 //! Actors come and go: adoption with `initialize`, `shutdown`, probes, and what is left after a panic.
 
 use super::copy::Turn;
-use super::{CONTROL_COPY, CONTROL_END, CONTROL_RESTART, CONTROL_WATCH, CopyRows, Counters, List, Step, Worker};
+use super::{
+    CONTROL_CHANGE, CONTROL_COPY, CONTROL_COUNTS, CONTROL_END, CONTROL_PUBLISH, CONTROL_RESTART, CONTROL_WATCH, CopyRows,
+    Counters, List, Step, Worker,
+};
 use crate::address::ActorId;
 use crate::error::KernelError;
 use crate::exit::ExitReason;
@@ -183,6 +186,9 @@ impl Worker {
             let step = unsafe { self.serve_peer::<F>(&header, lines) }?;
             ring.advance(header.lines);
             return Some(step);
+        }
+        if matches!(header.tag, CONTROL_CHANGE | CONTROL_PUBLISH | CONTROL_COUNTS) {
+            return self.directory_control::<F>(ring, lines);
         }
         let at_once = match header.tag {
             CONTROL_PROBE | CONTROL_END | CONTROL_RESTART | CONTROL_WATCH => true,
@@ -728,7 +734,7 @@ impl Worker {
                         break;
                     };
                     let header = lines.packed();
-                    if header.kind() == Kind::Control as u8 {
+                    if header.kind() == Kind::Control as u8 && header.tag() != CONTROL_PUBLISH {
                         self.answer_control(&header.unpack(), Outcome::refused(KernelError::Stopped), &());
                     } else {
                         let said = self.refuse::<F>(&header, lines, KernelError::Stopped);

@@ -190,7 +190,7 @@ impl Worker {
 
     /// Whether the target of a message takes messages, and the message may still be handled.
     #[inline(always)]
-    fn accepts(&self, header: &Packed) -> Result<(), KernelError> {
+    pub(super) fn accepts(&self, header: &Packed) -> Result<(), KernelError> {
         if header.slot() >= self.actor_capacity {
             return Err(KernelError::Stopped);
         }
@@ -223,7 +223,7 @@ impl Worker {
     }
 
     /// Puts a message at the end of a mailbox.
-    fn enqueue(&mut self, header: &Packed, fill: impl FnOnce(Lines)) -> Result<(), KernelError> {
+    pub(super) fn enqueue(&mut self, header: &Packed, fill: impl FnOnce(Lines)) -> Result<(), KernelError> {
         let actor = self.actor(header.slot());
         // SAFETY: `accepts` checked the slot; only the leader is here.
         unsafe {
@@ -250,6 +250,8 @@ impl Worker {
             }
             // What was to end has ended.
             kind if kind == Kind::End as u8 => return true,
+            // A publication that was left in a ring; it counts what it refuses.
+            kind if kind == Kind::Control as u8 => return self.fan_out::<F>(lines, Some(error)),
             _ => self.bury::<F>(header, Some(lines), error),
         };
         self.counters.refused += u64::from(said);
@@ -260,7 +262,8 @@ impl Worker {
     /// letters is full, try again later.
     #[cold]
     pub(super) fn bury<F: Fabric>(&mut self, header: &Packed, lines: Option<Lines>, error: KernelError) -> bool {
-        if F::GRID && self.link.has_letters() {
+        // Threads in place of blocks run handlers as CPU workers do, and post; when all have ended, the host itself is here.
+        if self.link.has_letters() && (F::GRID || !self.link.at_last) {
             return self.post_letter::<F>(header, lines, error);
         }
         #[cfg(not(target_arch = "nvptx64"))]
@@ -335,7 +338,7 @@ impl Worker {
 
     /// Wakes a worker that sleeps; on the device nobody does.
     #[inline(always)]
-    fn wake_peer<F: Fabric>(&self, worker: u32) {
+    pub(super) fn wake_peer<F: Fabric>(&self, worker: u32) {
         #[cfg(not(target_arch = "nvptx64"))]
         // SAFETY: the word and the hooks outlive the worker (contract of `init`).
         unsafe {

@@ -78,7 +78,8 @@ impl Worker {
     #[cold]
     #[inline(never)]
     pub(crate) fn notify<F: Fabric>(&mut self, notice: &Notice) -> bool {
-        if F::GRID && self.link.has_letters() {
+        // Not `F::GRID`: threads that stand for blocks have the context of a CPU worker.
+        if self.link.has_letters() {
             let header = Header { kind: Kind::Control as u8, lines: 1, ..Header::default() };
             return encode(notice, |parcel: Parcel<'_>| self.push_letter::<F>(&header, parcel));
         }

@@ -146,7 +146,7 @@ impl Worker {
     /// The lines are acquired.
     unsafe fn spawn_sent(&mut self, request: &Packed, lines: Lines) -> Result<ActorId, KernelError> {
         // SAFETY: the module outlives the worker.
-        let kinds = unsafe { (*self.module).kinds.len() };
+        let kinds = unsafe { (*self.module).kinds }.len();
         let kind = request.tag();
         if usize::from(kind) >= kinds {
             return Err(KernelError::Malformed);

@@ -9,6 +9,7 @@ use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::sync::Mutex;
 use std::time::Instant;
 
+use warpring_core::directory::Directory;
 use warpring_core::message::{FROM_HOST, Header, Kind, NO_SENDER, encode, lines_for};
 use warpring_core::module::ModuleTable;
 use warpring_core::ring::{Consumer, Line, Lines, Producer, RingMemory, SharedProducer, read_cell};
@@ -176,6 +177,7 @@ impl Rig {
                 hooks,
                 module,
                 link: LinkMemory::NONE,
+                directory: Directory::NONE,
                 spawn: SpawnMemory { states: std::ptr::null_mut(), stride: 0, count: 0 },
             };
             let worker = heap.zeroed::<Worker>(1);

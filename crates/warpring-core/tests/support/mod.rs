@@ -11,6 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
 use kernels::{BIG, Big, CMD, Cmd, Fussy, MODULE, Probe, TestModule};
+use warpring_core::directory::Directory;
 use warpring_core::message::{FROM_HOST, HIGH_PRIORITY, Header, Kind, NO_SENDER, Parcel, RingMessage, WAKE, encode, lines_for};
 use warpring_core::module::Module;
 use warpring_core::ring::{Consumer, Line, Lines, Producer, RingMemory, SharedProducer, read_cell};
@@ -254,6 +255,7 @@ impl Rig {
                 },
                 module: &MODULE,
                 link: LinkMemory::NONE,
+                directory: Directory::NONE,
                 spawn: SpawnMemory { states: rig.block::<[u64; 16]>(SPAWNED as usize).cast(), stride: 128, count: SPAWNED },
             };
             let worker = rig.block::<Worker>(1);

@@ -185,20 +185,21 @@ impl SimEngine {
         &self.watch
     }
 
-    /// A turn of the machine, for a waiter who waits until `until` on the machine's clock: time does not jump beyond it.
-    pub(crate) fn pump(&self, shared: &Shared, until: u64) {
+    /// A turn of the machine, for a waiter who waits until `done`, or until `until` on the machine's clock: time does not jump beyond
+    /// either.
+    pub(crate) fn pump(&self, shared: &Shared, until: u64, done: &dyn Fn() -> bool) {
         let mut machine = match self.machine.try_lock() {
             Ok(machine) => machine,
             // A handler asked the host to wait: the machine is below us on this stack, or another thread runs it.
             Err(TryLockError::WouldBlock) => return,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
         };
-        self.turn(shared, &mut machine, until);
+        self.turn(shared, &mut machine, until, done);
         self.collect(shared, &mut machine);
     }
 
     /// Lets the machine run for a while, and looks after the grid. False: there is nothing to do, and there will not be.
-    fn turn(&self, shared: &Shared, machine: &mut Machine, until: u64) -> bool {
+    fn turn(&self, shared: &Shared, machine: &mut Machine, until: u64, done: &dyn Fn() -> bool) -> bool {
         shared.keeper.tend(shared);
         let progress = machine.run(TURN);
         // A simulated device has no faults of its own.
@@ -212,7 +213,8 @@ impl SimEngine {
             }
             (Pulse::Running, _) => return true,
         };
-        if shared.keeper.is_due(self.clock.now_ns()) {
+        // Time stands still while somebody has something to do, the waiter included.
+        if shared.keeper.is_due(self.clock.now_ns()) || done() {
             return true;
         }
         let next = next.min(shared.keeper.next());
@@ -229,7 +231,7 @@ impl SimEngine {
         let mut idle = 0;
         // `shutdown` hooks that wait for what will not come are idle for ever.
         while idle < 1000 && !self.ended(&mut machine) {
-            idle = if self.turn(shared, &mut machine, u64::MAX) { 0 } else { idle + 1 };
+            idle = if self.turn(shared, &mut machine, u64::MAX, &|| false) { 0 } else { idle + 1 };
         }
         self.collect(shared, &mut machine);
         let violations = std::mem::take(&mut *self.violations.lock().unwrap_or_else(|e| e.into_inner()));
