@@ -21,6 +21,9 @@ use crate::shared::Shared;
 use crate::slots::{GENERATION, Place};
 use crate::staging::{self, AREA_BYTES, CopyError, Staging, Use};
 
+/// From the thread that reads: the number of each chunk and its states.
+type Chunks = Receiver<Result<(usize, Vec<u8>), OpenError>>;
+
 /// Chunks that were read and not yet restored.
 const READ_AHEAD: usize = 2;
 /// Launches under way.
@@ -302,7 +305,7 @@ impl Restore<'_> {
     }
 
     /// A thread that reads these chunks, one after the other.
-    fn read(&self, chunks: Vec<usize>) -> Result<Receiver<Result<(usize, Vec<u8>), OpenError>>, RestoreError> {
+    fn read(&self, chunks: Vec<usize>) -> Result<Chunks, RestoreError> {
         let (to, from) = pipe(READ_AHEAD);
         let snapshot = self.snapshot.clone();
         let run = move || {
@@ -323,7 +326,7 @@ impl Restore<'_> {
         Ok(from)
     }
 
-    fn read_entry(&self, found: &Found) -> Result<Receiver<Result<(usize, Vec<u8>), OpenError>>, RestoreError> {
+    fn read_entry(&self, found: &Found) -> Result<Chunks, RestoreError> {
         let own = |(number, chunk): (usize, &Chunk)| (chunk.entry as usize == found.number).then_some(number);
         self.read(self.snapshot.chunks.iter().enumerate().filter_map(own).collect())
     }
@@ -466,6 +469,6 @@ fn refused(error: CopyError, actor: ActorId) -> RestoreError {
     }
 }
 
-async fn next(chunks: &Receiver<Result<(usize, Vec<u8>), OpenError>>) -> Result<Option<(usize, Vec<u8>)>, RestoreError> {
+async fn next(chunks: &Chunks) -> Result<Option<(usize, Vec<u8>)>, RestoreError> {
     Ok(poll_fn(|cx| chunks.poll_next(cx)).await.transpose()?)
 }
