@@ -299,21 +299,10 @@ impl Worker {
     #[cold]
     #[inline(never)]
     pub(super) fn live<F: Fabric>(&mut self) -> Step {
-        if !self.life.copying {
-            return self.live_on::<F>();
+        let turn = if self.life.copying { self.copy_turn() } else { Turn::Waits };
+        if matches!(turn, Turn::Copies) {
+            return Step::Copy;
         }
-        match self.copy_turn() {
-            Turn::Copies => Step::Copy,
-            Turn::Waits => self.live_on::<F>(),
-            Turn::GivesWay => match self.live_on::<F>() {
-                // There is something to do: the next turn is the copy's.
-                Step::Idle => Step::Again,
-                step => step,
-            },
-        }
-    }
-
-    fn live_on<F: Fabric>(&mut self) -> Step {
         let step = match self.life.phase {
             Phase::Normal => Step::Idle,
             Phase::Adopting => self.adopt_some(),
@@ -330,7 +319,11 @@ impl Worker {
                 Step::Exit
             }
             // Waiting for hooks that are suspended: serve the rings meanwhile.
-            Step::Idle => self.take::<F>(),
+            Step::Idle => match self.take::<F>() {
+                // There is something to do: the next turn is the copy's.
+                Step::Idle if matches!(turn, Turn::GivesWay) => Step::Again,
+                step => step,
+            },
             step => step,
         }
     }
