@@ -3,6 +3,7 @@
 //! Runtimes have the default idle policy, so both cpus are idle between slices; each subject warms up by itself.
 
 mod kernels;
+mod snapshots;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -46,6 +47,8 @@ pub enum Suite {
     Mesh,
     /// Many actors.
     Actors,
+    /// Snapshots and restores.
+    Snapshots,
 }
 
 /// A figure: name, suite, and how it is measured.
@@ -76,6 +79,8 @@ pub const SUBJECTS: &[Subject] = &[
     Subject { name: "ask-64-outstanding", suite: Suite::Ask, measure: ask_64_outstanding },
     Subject { name: "spray-10000", suite: Suite::Actors, measure: spray },
     Subject { name: "million-actors", suite: Suite::Actors, measure: million_actors },
+    Subject { name: "snapshot-million", suite: Suite::Snapshots, measure: snapshots::snapshot_million },
+    Subject { name: "restore-million", suite: Suite::Snapshots, measure: snapshots::restore_million },
 ];
 
 impl Subject {

@@ -34,6 +34,8 @@ enum Choice {
     Mesh,
     /// Many actors
     Actors,
+    /// Snapshots and restores
+    Snapshots,
     /// All of them
     #[default]
     All,
@@ -134,6 +136,7 @@ impl Choice {
             Self::Tell => suite == Suite::Tell,
             Self::Mesh => suite == Suite::Mesh,
             Self::Actors => suite == Suite::Actors,
+            Self::Snapshots => suite == Suite::Snapshots,
             Self::All => true,
         }
     }

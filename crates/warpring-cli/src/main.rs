@@ -10,6 +10,7 @@ mod input;
 mod kernels;
 mod ptx;
 mod run;
+mod snapshot;
 mod stdout;
 #[cfg(test)]
 #[path = "../tests/support/data.rs"]
@@ -40,6 +41,7 @@ enum Command {
     Bench(bench::Bench),
     Accept(accept::Accept),
     Ptx(ptx::Ptx),
+    Snapshot(snapshot::Snapshots),
 }
 
 #[derive(Subcommand)]
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Command::Bench(bench) => bench.run().map_err(|error| (error.to_string(), error.hint().map(text))),
         Command::Accept(accept) => accept.run().map_err(|error| (error.to_string(), error.hint().map(text))),
         Command::Ptx(ptx) => ptx.run().map_err(|error| (error.to_string(), error.hint().map(Cow::Owned))),
+        Command::Snapshot(snapshot) => snapshot.run().map_err(|error| (error.to_string(), error.hint().map(Cow::Owned))),
         Command::Doctor(doctor) => {
             doctor.run();
             Ok(())

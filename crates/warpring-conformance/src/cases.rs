@@ -11,6 +11,7 @@ mod letters;
 mod life;
 mod messages;
 mod priorities;
+mod snapshots;
 mod state;
 mod stuck;
 mod supervision;
@@ -152,6 +153,17 @@ cases! {
     "9.5" "A dead letter that is sent again is a new message from the host, with a fate of its own." letters::a_letter_sent_again_is_a_new_message;
     "9.6" "A dead letter that was sent again is marked, in the list and in the log of its runtime, and is not sent a second time from there." letters::a_letter_is_sent_again_once;
     "9.7" "Once its runtime has ended, a log of dead letters that is within its limit has every letter, or says how many it lacks." letters::a_log_is_whole_or_says_what_it_lacks;
+
+    "10.1" "An actor is saved between two of its messages: what a handler changes before and after an await is in a snapshot both, or not at all." snapshots::between_messages;
+    "10.2" "While a snapshot is made the workers go on, also while it waits for an actor." snapshots::others_go_on;
+    "10.3" "An actor that handles one message all the time fails the snapshot with its name and entry, and the file is what it was before." snapshots::a_busy_actor_is_named;
+    "10.4" "Restored actors and groups have the states that were saved, on any number of workers, and handle messages from there on." snapshots::states_come_back;
+    "10.5" "A snapshot from the CPU gives the same states on every backend, and one from any backend the same states on the CPU." snapshots::the_same_everywhere;
+    "10.6" "`initialize` of a restored actor does not run." snapshots::initialize_does_not_run;
+    "10.7" "What waits in mailboxes is not in a snapshot." snapshots::no_mail;
+    "10.8" "The actors of a whole runtime come back on the same worker, in the same slot and of the same generation, so that the addresses in their states reach them." snapshots::a_whole_runtime;
+    "10.9" "A state is not restored where its kernel has another layout: the error names the field." snapshots::another_layout;
+    "10.10" "A file that was cut short or changed is refused, and nothing of it is restored." snapshots::a_damaged_file;
 
     "11.1" "An actor that was registered under a name is found by the host and by handlers on every worker, and once the name was given back, by nobody." topics::names_are_found;
     "11.2" "A name that is taken, is no name, or finds no room is refused, and the error says who has it or what is wrong." topics::bad_names_are_refused;

@@ -10,3 +10,4 @@ pub mod parent;
 pub mod relay;
 pub mod subject;
 pub mod team;
+pub mod twin;

@@ -30,7 +30,7 @@ pub use setup::{Named, Setup, eventually, launch, launch_on, same};
 
 use warpring::{ActorId, Down, Timer};
 
-use kernels::{cell::*, clock::*, echo::*, gate::*, herald::*, mortal::*, parent::*, relay::*, subject::*, team::*};
+use kernels::{cell::*, clock::*, echo::*, gate::*, herald::*, mortal::*, parent::*, relay::*, subject::*, team::*, twin::*};
 
 /// The PTX of these kernels for teams of a whole block; that in `MODULE` is for teams of a warp.
 #[cfg(not(target_arch = "nvptx64"))]
@@ -58,6 +58,7 @@ warpring::export! {
         Wind => u32, Remind => (), Unwind => bool, UnwindThis => bool, LastTimer => Timer, Alarm => (), ReadAlarms => Alarms,
         Doze => u64, LastWish => ()
     }
+    Twin { Grow => u64, Sides => Both, OtherSides => Both }
     Parent {
         Bear => ActorId, Quit => (), Finish => (), Watch => (), Tie => (), Down => (), ReadParent => Fared, Add => u64, Get => u64,
         Hold => u64, Crash => (), Fail => ()

@@ -7,6 +7,7 @@ use core::task::{Context, Poll, Waker};
 
 use crate::context::RingContext;
 use crate::error::{KernelError, Result};
+use crate::fields::{FieldTable, Scalar};
 use crate::frame::{Frame, Outcome};
 use crate::handler::{GpuKernel, KernelMetadata, RingKernelHandler};
 use crate::layout;
@@ -20,7 +21,7 @@ use crate::worker::{Peer, Worker};
 ///
 /// # Safety
 /// Every field is [`State`] or [`Resident`], so that the value may be moved to the device byte by byte and is never dropped;
-/// `FINGERPRINT` changes when the layout does.
+/// `FINGERPRINT` changes when the layout does; as many bytes as it has are a value of it wherever `valid` says so.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a ring kernel",
     label = "`RingKernel` is not derived for this",
@@ -31,6 +32,13 @@ pub unsafe trait KernelLayout: GpuKernel + Sized + 'static {
     const FINGERPRINT: u64;
     /// What the kernel says about itself.
     const METADATA: KernelMetadata;
+    /// Its fields.
+    const FIELDS: &'static [FieldTable];
+
+    /// Whether these bytes are a value of it.
+    #[cfg(not(target_arch = "nvptx64"))]
+    #[doc(hidden)]
+    fn valid(bytes: &[u8]) -> bool;
 }
 
 /// What a field of a kernel may be: [`State`], which then does not change, or `Resident<T>`.
@@ -43,16 +51,29 @@ pub unsafe trait KernelLayout: GpuKernel + Sized + 'static {
     label = "this is not plain data of the same layout on host and device",
     note = "a kernel's fields are `Resident<T>` (what changes) or plain `T`, where `T` is a fixed-size integer, a float, `bool`, an array, `ActorId`, `Address<K>`, or your own struct or `#[repr(u8)]` enum of these with `#[derive(Clone, Copy, State)]`"
 )]
-pub unsafe trait KernelField {
+pub unsafe trait KernelField: Sized {
     const FINGERPRINT: u64;
+    const SCALAR: Scalar;
+    const FIELDS: &'static [FieldTable];
+    fn valid(bytes: &[u8]) -> bool;
 }
 // SAFETY: the contract of `State`.
 unsafe impl<T: State> KernelField for T {
     const FINGERPRINT: u64 = T::FINGERPRINT;
+    const SCALAR: Scalar = T::SCALAR;
+    const FIELDS: &'static [FieldTable] = T::FIELDS;
+    fn valid(bytes: &[u8]) -> bool {
+        T::valid(bytes)
+    }
 }
 // SAFETY: `Resident<T>` is a `T` in memory, and `T` is `State`.
 unsafe impl<T: State> KernelField for Resident<T> {
     const FINGERPRINT: u64 = layout::mix(T::FINGERPRINT, 0x2e51);
+    const SCALAR: Scalar = T::SCALAR;
+    const FIELDS: &'static [FieldTable] = T::FIELDS;
+    fn valid(bytes: &[u8]) -> bool {
+        T::valid(bytes)
+    }
 }
 
 /// A kernel that a module exports.
@@ -145,6 +166,13 @@ pub struct KindTable {
     pub bytes: u32,
     /// Its alignment.
     pub align: u32,
+    /// Hash over its layout.
+    pub fingerprint: u64,
+    /// Its fields, in the order of the source.
+    pub fields: &'static [FieldTable],
+    /// Whether these bytes are a value of it that its `validate` accepts.
+    #[cfg(not(target_arch = "nvptx64"))]
+    pub check: fn(&[u8]) -> Result<()>,
     /// Whether `initialize` is written.
     pub has_initialize: bool,
     /// Whether `shutdown` is written.
@@ -222,6 +250,10 @@ impl KindTable {
             metadata: K::METADATA,
             bytes: size_of::<K>() as u32,
             align: align_of::<K>() as u32,
+            fingerprint: K::FINGERPRINT,
+            fields: K::FIELDS,
+            #[cfg(not(target_arch = "nvptx64"))]
+            check: check::<K>,
             has_initialize,
             has_shutdown,
             handlers,
@@ -249,6 +281,15 @@ impl ModuleTable {
             run_thread_grid: run_thread_grid::<M>,
         }
     }
+}
+
+#[cfg(not(target_arch = "nvptx64"))]
+fn check<K: Exported>(bytes: &[u8]) -> Result<()> {
+    if bytes.len() != size_of::<K>() || !K::valid(bytes) {
+        return Err(KernelError::Malformed);
+    }
+    // SAFETY: as many bytes as a kernel has, and `valid` says that they are one (contract of `KernelLayout`).
+    unsafe { bytes.as_ptr().cast::<K>().read_unaligned() }.validate()
 }
 
 /// # Safety
@@ -597,6 +638,10 @@ mod tests {
     // SAFETY: the only field is a number.
     unsafe impl KernelLayout for Pauses {
         const FINGERPRINT: u64 = 1;
+        const FIELDS: &'static [FieldTable] = &[];
+        fn valid(_: &[u8]) -> bool {
+            true
+        }
         const METADATA: KernelMetadata = KernelMetadata {
             id: "test/pauses",
             domain: "test",

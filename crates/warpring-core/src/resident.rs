@@ -3,6 +3,7 @@
 use core::cell::UnsafeCell;
 use core::fmt;
 
+use crate::fields::{FieldTable, Scalar};
 use crate::layout;
 
 /// What may be resident: plain data of the same layout on host and device.
@@ -10,8 +11,8 @@ use crate::layout;
 /// Derive it: the derive checks every field and computes the fingerprint.
 ///
 /// # Safety
-/// The type holds no pointer, reference, `usize` or interior mutability, its layout does not depend on the target, and
-/// `FINGERPRINT` changes when the layout does.
+/// The type holds no pointer, reference, `usize` or interior mutability, its layout does not depend on the target,
+/// `FINGERPRINT` changes when the layout does, and as many bytes as it has are a value of it wherever `valid` says so.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be part of a ring kernel",
     label = "this is not plain data of the same layout on host and device",
@@ -21,21 +22,55 @@ use crate::layout;
 pub unsafe trait State: Copy + Send + Sync + 'static {
     /// Hash over size, alignment and fields.
     const FINGERPRINT: u64;
+    /// What it is, or each element of it.
+    #[doc(hidden)]
+    const SCALAR: Scalar = Scalar::Other;
+    /// Its fields.
+    #[doc(hidden)]
+    const FIELDS: &'static [FieldTable] = &[];
+
+    /// Whether these bytes, as many as it has, are a value of it.
+    #[doc(hidden)]
+    fn valid(bytes: &[u8]) -> bool {
+        let _ = bytes;
+        true
+    }
 }
 
 macro_rules! plain_state {
-    ($($t:ty)*) => {$(
-        // SAFETY: a primitive of fixed size, the same on every target.
+    ($($t:ty, $scalar:ident, $valid:expr;)*) => {$(
+        // SAFETY: a primitive of fixed size, the same on every target; every pattern of bits is a value, of a bool two.
         unsafe impl State for $t {
             const FINGERPRINT: u64 = layout::mix(layout::mix_bytes(layout::EMPTY, stringify!($t).as_bytes()), size_of::<$t>() as u64);
+            const SCALAR: Scalar = Scalar::$scalar;
+            fn valid(bytes: &[u8]) -> bool {
+                let valid: fn(&[u8]) -> bool = $valid;
+                valid(bytes)
+            }
         }
     )*};
 }
-plain_state!(u8 u16 u32 u64 i8 i16 i32 i64 f32 f64 bool);
+plain_state! {
+    u8, U8, |_| true;
+    u16, U16, |_| true;
+    u32, U32, |_| true;
+    u64, U64, |_| true;
+    i8, I8, |_| true;
+    i16, I16, |_| true;
+    i32, I32, |_| true;
+    i64, I64, |_| true;
+    f32, F32, |_| true;
+    f64, F64, |_| true;
+    bool, Bool, |bytes| matches!(bytes, [0 | 1]);
+}
 
 // SAFETY: an array of State has no padding of its own and the layout of its elements.
 unsafe impl<T: State, const N: usize> State for [T; N] {
     const FINGERPRINT: u64 = layout::mix(layout::mix(T::FINGERPRINT, 0xa77a), N as u64);
+    const SCALAR: Scalar = T::SCALAR;
+    fn valid(bytes: &[u8]) -> bool {
+        bytes.chunks_exact(size_of::<T>().max(1)).all(T::valid)
+    }
 }
 
 /// A piece of an actor's state. Only the context can open it: [`RingContext::read`](crate::RingContext::read) and

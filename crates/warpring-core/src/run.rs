@@ -61,7 +61,7 @@ where
                     continue;
                 }
                 Step::Copy => {
-                    Worker::copy_state(worker, team);
+                    Worker::copy_rows(worker, team);
                     team.lead(|| (*worker).copied());
                     continue;
                 }

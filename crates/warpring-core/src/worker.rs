@@ -2,7 +2,7 @@
 //! thread (or block) which executes it, so that a worker that died can be taken over by another.
 //!
 //! `worker/mail.rs` moves messages, `worker/listen.rs` finds them in a grid, `worker/life.rs` starts and ends actors,
-//! `worker/link.rs` is what a worker of a grid has to do with the host, `worker/copy.rs` copies an actor's state,
+//! `worker/link.rs` is what a worker of a grid has to do with the host, `worker/copy.rs` copies actors' states,
 //! `worker/cycle.rs` finds asks that can never be answered,
 //! `worker/timer.rs` sends messages when their time has come, `worker/topics.rs` keeps names and publishes on topics.
 
@@ -18,10 +18,12 @@ mod spawn;
 mod timer;
 mod topics;
 
-pub use copy::{CONTROL_COPY, CopyState};
+pub use copy::{ANY_KIND, CONTROL_COPY, CopyRows, ROW_BYTES, Row, Tenant, Used};
 pub use cycle::{CYCLE_NAMES, cycle_names, read_cycle};
 pub use end::{CONTROL_END, CONTROL_RESTART, CONTROL_WATCH, End, How};
-pub use life::{ADOPT_SUPERVISED, Adopt, CONTROL_ADOPT, CONTROL_DRAIN, CONTROL_PROBE, CONTROL_STOP, Report};
+pub use life::{
+    ADOPT_RESTORED, ADOPT_SPAWNED, ADOPT_SUPERVISED, Adopt, CONTROL_ADOPT, CONTROL_DRAIN, CONTROL_PROBE, CONTROL_STOP, Report,
+};
 pub use link::{LETTER_WHOLE, Launch, LinkMemory};
 pub(crate) use mail::{Send, Sent};
 pub use notice::Notice;
@@ -78,7 +80,7 @@ pub(crate) enum Step {
     Again,
     /// All lanes look at the rings.
     Listen,
-    /// All lanes copy the state that `Worker::copy` names.
+    /// All lanes copy the states that `Worker::copy` names.
     Copy,
     /// Nothing to do.
     Idle,

@@ -7,7 +7,7 @@ use syn::{Attribute, Data, DeriveInput, Error, Expr, ExprLit, Lit, LitBool, LitI
 
 use crate::path;
 use crate::plain::{self, Holder};
-use crate::state::fields_fingerprint;
+use crate::state::{field_table, fields_fingerprint, fields_valid};
 
 const FORM: &str = "write `#[ring_kernel(id = \"domain/name\")]` above the struct, where the id stays the same over versions";
 
@@ -46,6 +46,7 @@ pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
     let Settings { id, domain, version, description, requires_gpu_native, validate, core } = settings;
     let name = &input.ident;
     let text = name.to_string();
+    let (table, valid) = (field_table(&data.fields, &core), fields_valid(&data.fields, &core));
     let fields = fields_fingerprint(
         &data.fields,
         &core,
@@ -97,6 +98,12 @@ pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
                     #fields
                     hash
                 };
+                const FIELDS: &'static [#core::FieldTable] = #table;
+
+                #[cfg(not(target_arch = "nvptx64"))]
+                fn valid(bytes: &[u8]) -> bool {
+                    #valid
+                }
             }
             #never_dropped
         };

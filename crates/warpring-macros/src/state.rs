@@ -13,18 +13,32 @@ pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
     plain::check_generics(&input.generics, "State")?;
     let name = &input.ident;
     let text = name.to_string();
-    let parts = match &input.data {
+    let mut scalar = None;
+    // The fingerprint's statements, the fields, and what shows that bytes are a value.
+    let (parts, table, valid) = match &input.data {
         Data::Struct(data) => {
             plain::check_fields(&data.fields, Holder::State)?;
-            fields_fingerprint(&data.fields, &core, |ty| quote_spanned!(ty.span()=> <#ty as #core::State>::FINGERPRINT))
+            (
+                fields_fingerprint(&data.fields, &core, |ty| quote_spanned!(ty.span()=> <#ty as #core::State>::FINGERPRINT)),
+                field_table(&data.fields, &core),
+                fields_valid(&data.fields, &core),
+            )
         }
         Data::Enum(data) => {
             let (integer, variants) = plain::plain_enum(input, data, Holder::State)?;
             let names = variants.iter().map(|variant| variant.to_string());
-            quote! {
+            let fingerprint = quote! {
                 let hash = #core::layout::mix(hash, <#integer as #core::State>::FINGERPRINT);
                 #(let hash = #core::layout::mix(#core::layout::mix_bytes(hash, #names.as_bytes()), #name::#variants as u64);)*
-            }
+            };
+            let valid = quote! {
+                <[u8; ::core::mem::size_of::<#integer>()] as ::core::convert::TryFrom<&[u8]>>::try_from(bytes).is_ok_and(|bytes| {
+                    let number = #integer::from_ne_bytes(bytes);
+                    [#(#name::#variants as #integer),*].contains(&number)
+                })
+            };
+            scalar = Some(quote!(const SCALAR: #core::Scalar = <#integer as #core::State>::SCALAR;));
+            (fingerprint, quote!(&[]), valid)
         }
         Data::Union(data) => {
             return Err(Error::new_spanned(
@@ -47,9 +61,47 @@ pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
                     #parts
                     hash
                 };
+                #scalar
+                const FIELDS: &'static [#core::FieldTable] = #table;
+
+                #[cfg(not(target_arch = "nvptx64"))]
+                fn valid(bytes: &[u8]) -> bool {
+                    #valid
+                }
             }
         };
     })
+}
+
+fn names(fields: &Fields) -> Vec<String> {
+    let name = |member| match member {
+        Member::Named(ident) => ident.to_string(),
+        Member::Unnamed(index) => index.index.to_string(),
+    };
+    fields.members().map(name).collect()
+}
+
+/// The table of the fields of `Self`.
+pub(crate) fn field_table(fields: &Fields, core: &TokenStream) -> TokenStream {
+    let rows = fields.members().zip(names(fields)).zip(fields).map(|((member, name), field)| {
+        let (ty, text) = (&field.ty, plain::spell(&field.ty));
+        quote_spanned!(ty.span()=> #core::FieldTable::new::<#ty>(#name, #text, ::core::mem::offset_of!(Self, #member)))
+    });
+    quote!(&[#(#rows),*])
+}
+
+/// Whether `bytes` are values of all fields of `Self`.
+pub(crate) fn fields_valid(fields: &Fields, core: &TokenStream) -> TokenStream {
+    let checks = fields.members().zip(fields).map(|(member, field)| {
+        let ty = &field.ty;
+        quote_spanned! {ty.span()=>
+            bytes
+                .get(::core::mem::offset_of!(Self, #member)..)
+                .and_then(|bytes| bytes.get(..::core::mem::size_of::<#ty>()))
+                .is_some_and(<#ty as #core::module::KernelField>::valid)
+        }
+    });
+    quote!(bytes.len() == ::core::mem::size_of::<Self>() #(&& #checks)*)
 }
 
 /// Statements that mix the name, the offset and the type of each field of `Self` into `hash`.
@@ -59,10 +111,7 @@ pub(crate) fn fields_fingerprint(
     of_type: impl Fn(&syn::Type) -> TokenStream,
 ) -> TokenStream {
     let members: Vec<Member> = fields.members().collect();
-    let names = members.iter().map(|member| match member {
-        Member::Named(ident) => ident.to_string(),
-        Member::Unnamed(index) => index.index.to_string(),
-    });
+    let names = names(fields);
     let prints = fields.iter().map(|field| of_type(&field.ty));
     quote! {
         #(

@@ -137,10 +137,7 @@ pub(crate) async fn group<K: Exported>(
     values: Vec<Values>,
     supervised: Option<impl FnMut(ActorId)>,
 ) -> Result<Group<K>, LaunchError> {
-    check::<K>(shared, options)?;
-    if options.worker.is_some() {
-        return Err(LaunchError::Option { name: "worker", allowed: "nothing for a group, which is spread over all workers" });
-    }
+    check_group::<K>(shared, options)?;
     let workers = shared.settings.workers;
     let base = shared.slots.lock().unwrap_or_else(|e| e.into_inner()).take_rows(rows(count, workers, 0), count)?;
     let address = GroupAddress::<K>::new(base, count, workers as u16, GENERATION);
@@ -182,7 +179,7 @@ pub(crate) async fn group<K: Exported>(
 }
 
 /// Actors of a group on one worker.
-fn rows(count: u32, workers: u32, worker: u32) -> u32 {
+pub(crate) fn rows(count: u32, workers: u32, worker: u32) -> u32 {
     count / workers + u32::from(worker < count % workers)
 }
 
@@ -208,6 +205,24 @@ pub(crate) fn check<K: Exported>(shared: &Shared, options: &LaunchOptions) -> Re
     Ok(())
 }
 
+/// As [`check`], for a group.
+pub(crate) fn check_group<K: Exported>(shared: &Shared, options: &LaunchOptions) -> Result<(), LaunchError> {
+    check::<K>(shared, options)?;
+    if options.worker.is_some() {
+        return Err(LaunchError::Option { name: "worker", allowed: "nothing for a group, which is spread over all workers" });
+    }
+    Ok(())
+}
+
+/// Whether a group has room on an empty runtime.
+pub(crate) fn check_rows(shared: &Shared, count: u32) -> Result<(), LaunchError> {
+    let (workers, limit) = (shared.settings.workers, shared.plan.limits.actors);
+    if rows(count, workers, 0) > limit {
+        return Err(LaunchError::TooManyActors { wanted: count.into(), limit: u64::from(limit) * u64::from(workers) });
+    }
+    Ok(())
+}
+
 /// The values of a launch on one worker, side by side.
 pub(crate) struct Values {
     block: Block,
@@ -221,8 +236,25 @@ const fn kernel_stride<K>() -> usize {
 }
 
 impl Values {
-    fn new(count: u32, stride: usize) -> Self {
+    pub(crate) fn new(count: u32, stride: usize) -> Self {
         Self { block: Block::new(stride, count as usize), stride }
+    }
+
+    /// Room for so many of a kernel.
+    pub(crate) fn of<K>(count: u32) -> Self {
+        Self::new(count, kernel_stride::<K>())
+    }
+
+    pub(crate) fn stride(&self) -> u32 {
+        self.stride as u32
+    }
+
+    /// The bytes of values, one after the other, from a row on.
+    pub(crate) fn put_bytes(&self, row: u32, values: &[u8]) {
+        let at = row as usize * self.stride;
+        assert!(at + values.len() <= self.block.bytes(), "values have a place");
+        // SAFETY: there are so many bytes, as was just checked, and nobody else has the block yet.
+        unsafe { self.block.ptr::<u8>().add(at).copy_from_nonoverlapping(values.as_ptr(), values.len()) }
     }
 
     /// All values of a group before any slot is taken: a kernel that is not valid, or a panic in `kernel`, costs no slots.
@@ -231,11 +263,9 @@ impl Values {
         count: u32,
         mut kernel: impl FnMut(u32) -> K,
     ) -> Result<Vec<Self>, LaunchError> {
-        let (workers, limit) = (shared.settings.workers, shared.plan.limits.actors);
-        if rows(count, workers, 0) > limit {
-            return Err(LaunchError::TooManyActors { wanted: count.into(), limit: u64::from(limit) * u64::from(workers) });
-        }
-        let values: Vec<Self> = (0..workers).map(|w| Self::new(rows(count, workers, w), kernel_stride::<K>())).collect();
+        check_rows(shared, count)?;
+        let workers = shared.settings.workers;
+        let values: Vec<Self> = (0..workers).map(|w| Self::of::<K>(rows(count, workers, w))).collect();
         for index in 0..count {
             let kernel = kernel(index);
             kernel.validate().map_err(LaunchError::Invalid)?;
@@ -251,7 +281,7 @@ impl Values {
     }
 
     /// Puts the first `count` values where the workers reach them.
-    fn place(self, shared: &Shared, count: u32) -> Result<Place, LaunchError> {
+    pub(crate) fn place(self, shared: &Shared, count: u32) -> Result<Place, LaunchError> {
         let _ = count;
         match shared.engine.get() {
             #[cfg(feature = "cuda")]
@@ -270,7 +300,7 @@ impl Values {
 }
 
 /// Waits for the end of a launch: of every `initialize` on one worker.
-async fn adopted(launch: Pending) -> Result<(), LaunchError> {
+pub(crate) async fn adopted(launch: Pending) -> Result<(), LaunchError> {
     let shared = Arc::clone(&launch.shared);
     // A launch has no deadline, so only the end of the runtime keeps the answer away.
     let Ok(answer) = answered(launch).await else { return Err(LaunchError::Stopped) };

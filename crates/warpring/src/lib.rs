@@ -56,6 +56,10 @@ mod shared;
 #[cfg(not(target_arch = "nvptx64"))]
 mod slots;
 #[cfg(not(target_arch = "nvptx64"))]
+pub mod snapshot;
+#[cfg(not(target_arch = "nvptx64"))]
+mod staging;
+#[cfg(not(target_arch = "nvptx64"))]
 mod state;
 #[cfg(not(target_arch = "nvptx64"))]
 mod stuck;

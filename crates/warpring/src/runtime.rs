@@ -21,6 +21,7 @@ use crate::error::{BuildError, LaunchError, PortError, Refusal, ShutdownError};
 use crate::port::Port;
 use crate::reply::{NoReply, Pending, Reply};
 use crate::shared::Shared;
+use crate::staging::Area;
 use crate::stuck::{StuckHandler, StuckHook};
 
 /// The limits and choices of a runtime; see [`RuntimeBuilder`].
@@ -680,6 +681,7 @@ fn end(shared: &Arc<Shared>, threads: Vec<JoinHandle<()>>, limit: Duration) -> R
     }
     // No worker runs any more: answer what they left. Replies to other workers go nowhere, and nobody waits for them.
     let rest = shared.refuse_rest();
+    shared.areas.iter().for_each(Area::end);
     shared.keeper.stop();
     shared.ends.stop();
     shared.deadlines.stop();

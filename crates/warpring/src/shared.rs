@@ -27,6 +27,7 @@ use crate::memory::Block;
 use crate::recent::Recent;
 use crate::runtime::Settings;
 use crate::slots::Slots;
+use crate::staging::{AREA_BYTES, AREAS, Area};
 use crate::stuck::Stuck;
 
 /// A worker, as the host sees it.
@@ -93,9 +94,9 @@ pub(crate) struct Shared {
     pub(crate) deadlines: Deadlines,
     pub(crate) epoch: Instant,
     pub(crate) plan: Plan,
+    /// The staging areas of the plan.
+    pub(crate) areas: [Area; AREAS as usize],
     pub(crate) directory: Directory,
-    /// Somebody uses the staging area of the plan.
-    pub(crate) staging: AtomicBool,
     /// Lines of each shared ring that messages to actors leave free, so that the workers can be told something under any load.
     spare: u32,
     #[allow(dead_code, reason = "owns what the rings and workers point to")]
@@ -120,8 +121,6 @@ unsafe impl Sync for Shared {}
 pub(crate) const HOST_PORTS: u32 = MAX_PORTS as u32;
 /// Lines for control messages in each shared ring, of a ring that is large enough.
 const SPARE: u32 = 8;
-/// Largest state that the host reads or writes at once.
-pub(crate) const STAGING_BYTES: u32 = 1 << 20;
 
 /// The plan for a module under these settings; nothing is allocated yet.
 pub(crate) fn plan(module: &ModuleTable, settings: &Settings, lanes: u32, lane_bytes: u32, ports: u32, letters: u32) -> Plan {
@@ -147,7 +146,7 @@ pub(crate) fn plan(module: &ModuleTable, settings: &Settings, lanes: u32, lane_b
         lane_bytes,
         letters,
         pause_ns: 0,
-        staging: STAGING_BYTES,
+        staging: AREAS * AREA_BYTES,
         directory: settings.directory,
         ask_limit: settings.ask_limit.as_nanos().min(u128::from(u64::MAX / 2)) as u64,
     };
@@ -238,8 +237,8 @@ impl Shared {
             engine: OnceLock::new(),
             epoch: Instant::now(),
             plan,
+            areas: Default::default(),
             directory: Directory::new(plan.limits.directory),
-            staging: AtomicBool::new(false),
             spare: if plan.limits.ring_lines >= 8 * SPARE { SPARE } else { 0 },
             memory,
         })

@@ -90,6 +90,21 @@ impl Slots {
         Ok(base)
     }
 
+    /// All slots up to these ends and beyond the last of a worker that handlers had spawned into, of a runtime in which nobody was
+    /// launched; else says how many were.
+    pub(crate) fn restore(&mut self, ends: &[u32], last: u32, launched: u64) -> Result<Result<(), u64>, LaunchError> {
+        if self.launched > 0 {
+            return Ok(Err(self.launched));
+        }
+        let most = ends.iter().copied().max().unwrap_or(0).max(last);
+        if most > self.limit {
+            return Err(self.full(u64::from(most) * self.next.len() as u64));
+        }
+        self.next.copy_from_slice(ends);
+        self.launched = launched;
+        Ok(Ok(()))
+    }
+
     /// Keeps the memory of an actor's value until it has ended.
     pub(crate) fn keep(&mut self, actor: ActorId, place: Place) {
         self.places.insert(actor, place);

@@ -1,6 +1,6 @@
 //! Reading and writing the resident state of one actor while the workers run.
 //!
-//! The worker itself copies, between two messages of that actor, so what is read is never half changed. The bytes go through the
+//! The worker itself copies, between two messages of that actor, so what is read is never half changed. The bytes go through a
 //! staging area, which both sides see.
 
 use std::fmt;
@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use warpring_core::module::Exported;
-use warpring_core::worker::{CONTROL_COPY, CopyState};
+use warpring_core::worker::{ANY_KIND, CopyRows, ROW_BYTES, Tenant};
 use warpring_core::{ActorId, KernelError};
 
 use crate::actor_ref::ActorRef;
-use crate::error::Refusal;
-use crate::runtime::{Runtime, answered, control, yield_once};
+use crate::runtime::{Runtime, yield_once};
 use crate::shared::Shared;
+use crate::staging::{self, AREA_BYTES, CopyError, Staging, Use};
 
 /// Why a state could not be read or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +37,13 @@ pub enum StateError {
         /// How long the call waited.
         waited: Duration,
     },
+    /// The worker did not answer for so long: a handler does not return.
+    NoAnswer {
+        /// Its number.
+        worker: u32,
+        /// How long the call waited.
+        waited: Duration,
+    },
     /// `validate` of the new state failed.
     Invalid(KernelError),
     /// The runtime is stopping or has stopped.
@@ -50,6 +57,9 @@ impl fmt::Display for StateError {
             Self::TooLarge { bytes, limit } => write!(f, "the state has {bytes} bytes, and {limit} can be copied at once"),
             Self::Busy { actor, waited } => {
                 write!(f, "a handler of actor {actor} was suspended for {waited:?}: its state may be half changed")
+            }
+            Self::NoAnswer { worker, waited } => {
+                write!(f, "worker {worker} has not answered for {waited:?}: a handler does not return")
             }
             Self::Invalid(error) => write!(f, "the new state's `validate` failed: {error}"),
             Self::Stopped => f.write_str("the runtime is stopping or has stopped"),
@@ -98,75 +108,61 @@ impl Runtime {
     }
 }
 
+/// Most bytes that one copy takes.
+pub(crate) const MOST: usize = (AREA_BYTES - ROW_BYTES) as usize;
+
 /// Copies bytes of an actor's value from `offset` on, between two of its messages.
 pub(crate) async fn copy_bytes(shared: &Arc<Shared>, id: ActorId, offset: u32, transfer: Transfer<'_>) -> Result<(), StateError> {
-    let limit = u64::from(shared.plan.limits.staging);
     let count = match &transfer {
         Transfer::Read(bytes) => bytes.len(),
         Transfer::Write(bytes) => bytes.len(),
     };
-    if count as u64 > limit {
-        return Err(StateError::TooLarge { bytes: count as u64, limit });
+    if count > MOST {
+        return Err(StateError::TooLarge { bytes: count as u64, limit: MOST as u64 });
     }
+    let failed = |error| match error {
+        CopyError::NoSlot => StateError::NoSuchActor(id),
+        CopyError::Late(waited) => StateError::NoAnswer { worker: id.worker.into(), waited },
+        CopyError::Stopped => StateError::Stopped,
+    };
     let start = Instant::now();
-    let what = CopyState {
+    let staging = Staging::take(shared, Use::State).await.map_err(failed)?;
+    // Behind the row.
+    let state = || staging.memory().wrapping_add(ROW_BYTES as usize);
+    let what = CopyRows {
         slot: id.slot,
-        generation: id.generation,
-        write: matches!(transfer, Transfer::Write(_)),
+        count: 1,
         offset,
         bytes: count as u32,
-        memory: shared.plan.staging() as usize as u64,
+        kind: ANY_KIND,
+        generation: id.generation,
+        write: matches!(transfer, Transfer::Write(_)),
+        wait: true,
+        memory: staging.memory() as usize as u64,
     };
-    let staging = Staging::take(shared).await;
     if let Transfer::Write(bytes) = &transfer {
-        // SAFETY: the area has room for so many bytes, and is ours.
-        unsafe { shared.plan.staging().copy_from_nonoverlapping(bytes.as_ptr().cast(), bytes.len()) }
+        // SAFETY: the area has room for so many bytes behind the row, and is ours.
+        unsafe { state().copy_from_nonoverlapping(bytes.as_ptr().cast(), bytes.len()) }
     }
     loop {
-        let sent = control(shared, id.worker.into(), CONTROL_COPY, &what, shared.settings.ask_limit).await;
-        let question = match sent {
-            Ok(question) => question,
-            Err(Refusal::ActorStopped(_)) => return Err(StateError::NoSuchActor(id)),
-            Err(_) => return Err(StateError::Stopped),
-        };
-        let error = match answered(question).await {
-            Ok(Ok(())) => break,
-            Ok(Err(error)) => error,
-            Err(_) => {
-                // The worker may still copy: nobody else may have the area.
-                std::mem::forget(staging);
+        staging.copy(id.worker.into(), &what).await.map_err(failed)?;
+        // SAFETY: the request was answered.
+        let row = unsafe { staging::row(staging.memory(), 0) };
+        let bytes = shared.module.kinds.get(usize::from(row.kind)).map_or(0, |kind| kind.bytes);
+        let inside = u64::from(offset) + count as u64 <= u64::from(bytes);
+        match row.tenant {
+            Tenant::Nobody => return Err(StateError::NoSuchActor(id)),
+            _ if row.generation != id.generation || !inside => return Err(StateError::NoSuchActor(id)),
+            Tenant::Busy if start.elapsed() >= shared.settings.ask_limit => {
                 return Err(StateError::Busy { actor: id, waited: start.elapsed() });
             }
-        };
-        match error {
-            KernelError::Overloaded if start.elapsed() < shared.settings.ask_limit => yield_once().await,
-            KernelError::Overloaded => return Err(StateError::Busy { actor: id, waited: start.elapsed() }),
-            _ if shared.closing.load(std::sync::atomic::Ordering::Acquire) => return Err(StateError::Stopped),
-            _ => return Err(StateError::NoSuchActor(id)),
+            Tenant::Busy => yield_once().await,
+            Tenant::Running | Tenant::Held | Tenant::Failed | Tenant::Stopped => break,
         }
     }
     if let Transfer::Read(bytes) = transfer {
         // SAFETY: the worker has copied so many bytes, and its answer was seen.
-        unsafe { bytes.as_mut_ptr().cast::<u8>().copy_from_nonoverlapping(shared.plan.staging(), bytes.len()) }
+        unsafe { bytes.as_mut_ptr().cast::<u8>().copy_from_nonoverlapping(state(), bytes.len()) }
     }
-    drop(staging);
     Ok(())
-}
-
-/// The right to the staging area, which one call has at a time.
-struct Staging<'a>(&'a Shared);
-
-impl<'a> Staging<'a> {
-    async fn take(shared: &'a Shared) -> Self {
-        while shared.staging.swap(true, std::sync::atomic::Ordering::Acquire) {
-            yield_once().await;
-        }
-        Self(shared)
-    }
-}
-
-impl Drop for Staging<'_> {
-    fn drop(&mut self) {
-        self.0.staging.store(false, std::sync::atomic::Ordering::Release);
-    }
 }

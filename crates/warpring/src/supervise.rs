@@ -26,7 +26,7 @@ use crate::keeper::Keeper;
 use crate::launch::{self, LaunchOptions};
 use crate::runtime::Runtime;
 use crate::shared::Shared;
-use crate::state::{Transfer, copy_bytes};
+use crate::state::{MOST, Transfer, copy_bytes};
 
 /// Which children a supervisor starts again when one has ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -460,7 +460,7 @@ impl Nest {
             };
             if let Some((initial, row)) = initial {
                 // It is held, so nobody sees it between two pieces.
-                let piece = shared.plan.limits.staging as usize;
+                let piece = MOST;
                 let bytes = &initial.bytes[row * initial.stride..][..initial.stride];
                 for (i, bytes) in bytes.chunks(piece).enumerate() {
                     copy_bytes(shared, id, (i * piece) as u32, Transfer::Write(bytes)).await.map_err(|_| Over)?;

@@ -45,6 +45,26 @@ impl RingKernelHandler<(), u64> for Cell {
     }
 }
 
+/// 64 bytes of state, of which `()` asks for the first eight.
+#[derive(Debug, RingKernel)]
+#[ring_kernel(id = "bench/wide", description = "A cache line of state")]
+pub struct Wide {
+    values: Resident<[u64; 8]>,
+}
+
+impl Wide {
+    /// Number `index`.
+    pub fn new(index: u32) -> Self {
+        Self { values: Resident::new([u64::from(index); 8]) }
+    }
+}
+
+impl RingKernelHandler<(), u64> for Wide {
+    async fn handle(&self, ctx: &mut RingContext<'_>, _: ()) -> Result<u64> {
+        Ok(ctx.read(&self.values)[0])
+    }
+}
+
 /// What an [`Asker`] is to do, and what came of it: clocks and histograms are no messages.
 pub(super) static JOB: Mutex<Option<(Clock, Duration)>> = Mutex::new(None);
 /// The slice that the last [`Asker`] measured.
@@ -129,4 +149,5 @@ impl RingKernelHandler<TellAll, u64> for Asker {
 warpring::export! {
     Cell { u64 => u64, () => u64 }
     Asker { () => u64, TellAll => u64 }
+    Wide { () => u64 }
 }

@@ -1,7 +1,8 @@
 //! Actors come and go: adoption with `initialize`, `shutdown`, probes, and what is left after a panic.
 
+use super::copy::Turn;
 use super::{
-    CONTROL_CHANGE, CONTROL_COPY, CONTROL_COUNTS, CONTROL_END, CONTROL_PUBLISH, CONTROL_RESTART, CONTROL_WATCH, CopyState,
+    CONTROL_CHANGE, CONTROL_COPY, CONTROL_COUNTS, CONTROL_END, CONTROL_PUBLISH, CONTROL_RESTART, CONTROL_WATCH, CopyRows,
     Counters, List, Step, Worker,
 };
 use crate::address::ActorId;
@@ -39,6 +40,10 @@ const STOP_CHUNK: u32 = 4096;
 
 /// `Adopt::flags`: when one of the actors has ended it is held, until the host says what becomes of it.
 pub const ADOPT_SUPERVISED: u16 = mark::SUPERVISED as u16;
+/// `Adopt::flags`: handlers had spawned them. Of several such launches those with the highest slots come first.
+pub const ADOPT_SPAWNED: u16 = mark::SPAWNED as u16;
+/// `Adopt::flags`: the values are those of actors whose `initialize` has run.
+pub const ADOPT_RESTORED: u16 = 8;
 
 /// A launch, as a worker sees it: `count` actors from slot `slot` on, their values side by side in memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,7 +62,7 @@ pub struct Adopt {
     pub capacity: u16,
     /// Generation of the slots.
     pub generation: u16,
-    /// [`ADOPT_SUPERVISED`], or 0.
+    /// [`ADOPT_SUPERVISED`], [`ADOPT_SPAWNED`] and [`ADOPT_RESTORED`], or 0.
     pub flags: u16,
 }
 
@@ -133,6 +138,8 @@ impl RingMessage for Report {
 #[repr(C)]
 pub(crate) struct Life {
     phase: Phase,
+    /// There is a [`Worker::copy`].
+    copying: bool,
     adopt: Adopt,
     /// Slots done, in an adoption; slots looked at, in a stop.
     next: u32,
@@ -160,7 +167,11 @@ enum Phase {
 impl Life {
     #[inline(always)]
     pub(super) fn busy(&self) -> bool {
-        self.phase != Phase::Normal
+        self.phase != Phase::Normal || self.copying
+    }
+
+    pub(super) fn copies(&mut self, copying: bool) {
+        self.copying = copying;
     }
 }
 
@@ -191,7 +202,8 @@ impl Worker {
             CONTROL_COPY => self.copy.is_none(),
             _ => false,
         };
-        if self.life.busy() && !at_once {
+        let waits = self.life.phase != Phase::Normal || header.tag == CONTROL_COPY;
+        if waits && !at_once {
             return None;
         }
         match header.tag {
@@ -200,8 +212,14 @@ impl Worker {
                 let adopt = unsafe { lines.decode::<Adopt>(header.lines) };
                 match adopt.map_err(|Malformed| KernelError::Malformed).and_then(|adopt| self.fits(adopt)) {
                     Ok(adopt) => {
-                        self.life = Life { phase: Phase::Adopting, adopt, next: 0, pending: 0, error: None, request: header };
-                        self.actors_used = self.actors_used.max(adopt.slot + adopt.count);
+                        let copying = self.life.copying;
+                        self.life =
+                            Life { phase: Phase::Adopting, copying, adopt, next: 0, pending: 0, error: None, request: header };
+                        if adopt.flags & ADOPT_SPAWNED != 0 {
+                            self.spawned.restore(&adopt);
+                        } else {
+                            self.actors_used = self.actors_used.max(adopt.slot + adopt.count);
+                        }
                     }
                     Err(error) => self.answer_control(&header, Outcome::refused(error), &()),
                 }
@@ -216,7 +234,7 @@ impl Worker {
             }
             CONTROL_COPY => {
                 // SAFETY: `peek` acquired the lines.
-                let what = unsafe { lines.decode::<CopyState>(header.lines) };
+                let what = unsafe { lines.decode::<CopyRows>(header.lines) };
                 ring.advance(header.lines);
                 return Some(self.begin_copy(&header, what));
             }
@@ -231,8 +249,8 @@ impl Worker {
                     let launch = self.life.request;
                     self.answer_control(&launch, Outcome::refused(KernelError::Stopped), &());
                 }
-                self.life =
-                    Life { phase: Phase::Stopping, next: 0, pending: 0, error: None, request: header, adopt: Adopt::default() };
+                let (copying, adopt) = (self.life.copying, Adopt::default());
+                self.life = Life { phase: Phase::Stopping, copying, next: 0, pending: 0, error: None, request: header, adopt };
             }
             _ => self.answer_control(&header, Outcome::refused(KernelError::Malformed), &()),
         }
@@ -286,12 +304,16 @@ impl Worker {
         });
     }
 
-    /// One step of a launch or a stop; other work goes on between the steps.
+    /// One step of a copy, a launch or a stop; other work goes on between the steps.
     #[cold]
     #[inline(never)]
     pub(super) fn live<F: Fabric>(&mut self) -> Step {
+        let turn = if self.life.copying { self.copy_turn() } else { Turn::Waits };
+        if matches!(turn, Turn::Copies) {
+            return Step::Copy;
+        }
         let step = match self.life.phase {
-            Phase::Normal => return Step::Idle,
+            Phase::Normal => Step::Idle,
             Phase::Adopting => self.adopt_some(),
             Phase::Stopping => self.mark_some(),
             Phase::Cancelling => self.cancel_next(),
@@ -306,7 +328,11 @@ impl Worker {
                 Step::Exit
             }
             // Waiting for hooks that are suspended: serve the rings meanwhile.
-            Step::Idle => self.take::<F>(),
+            Step::Idle => match self.take::<F>() {
+                // There is something to do: the next turn is the copy's.
+                Step::Idle if matches!(turn, Turn::GivesWay) => Step::Again,
+                step => step,
+            },
             step => step,
         }
     }
@@ -322,7 +348,8 @@ impl Worker {
     fn adopt_some(&mut self) -> Step {
         let Adopt { slot, count, state, stride, kind, capacity, generation, flags } = self.life.adopt;
         let table = self.kind_table(kind);
-        let (bytes, has_initialize) = (table.bytes, table.has_initialize);
+        let (bytes, has_initialize) = (table.bytes, table.has_initialize && flags & ADOPT_RESTORED == 0);
+        let marks = flags as u8 & (mark::SUPERVISED | mark::SPAWNED);
         let mut filled = 0;
         while self.life.next < count && filled < ADOPT_CHUNK {
             if has_initialize && self.frame_free == NONE {
@@ -347,7 +374,7 @@ impl Worker {
             let state = (state as usize + number as usize * stride as usize) as *mut u8;
             let actor = Actor {
                 status: if has_initialize { Status::Starting } else { Status::Running },
-                ..Actor::new(state, kind, generation, bytes, capacity, flags as u8 & mark::SUPERVISED)
+                ..Actor::new(state, kind, generation, bytes, capacity, marks)
             };
             // SAFETY: `fits` checked the slots, and nobody lives there any more.
             unsafe { self.actor(at).write(actor) }
@@ -671,6 +698,7 @@ impl Worker {
                 }
             }
         }
+        self.end_copy(Outcome::refused(KernelError::Stopped));
         let outcome = match core::mem::replace(&mut self.life.phase, Phase::Stopped) {
             Phase::Normal => {
                 self.life.request = Header::default();

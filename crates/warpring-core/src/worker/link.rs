@@ -211,7 +211,7 @@ impl Worker {
         let unread = self.unread::<F>() + u32::from(unsafe { (*self.inlets).holds::<F::Host>() });
         let none = |list: &List| list.is_empty();
         let mut quiet = none(&self.resumable) && none(&self.ready) && none(&self.flushing) && self.nodes.used == 0;
-        quiet &= unread == 0 && !self.life.busy() && self.copy.is_none();
+        quiet &= unread == 0 && !self.life.busy();
         let mut next_wake = self.next_timer;
         for index in 0..self.frame_count {
             let frame = self.frame(index);

@@ -43,6 +43,13 @@ impl Spawned {
         let least = capacity - memory.count.min(capacity);
         Self { states: memory.states, stride: memory.stride, least, low: capacity, free: NONE, live: 0 }
     }
+
+    /// Actors come back that were spawned before; `fits` checked that their slots are free and below all others. Slots between, in which
+    /// there were others, are not given out again: an address of these never reaches another actor.
+    pub(super) fn restore(&mut self, adopt: &super::Adopt) {
+        self.low = adopt.slot;
+        self.live += adopt.count;
+    }
 }
 
 impl Worker {

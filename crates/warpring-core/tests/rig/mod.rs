@@ -437,6 +437,10 @@ macro_rules! module_by_hand {
             // SAFETY: the test's kernels hold nothing but `State` and `Resident`.
             unsafe impl ::warpring_core::module::KernelLayout for $kernel {
                 const FINGERPRINT: u64 = 0;
+                const FIELDS: &'static [::warpring_core::FieldTable] = &[];
+                fn valid(_: &[u8]) -> bool {
+                    true
+                }
                 const METADATA: ::warpring_core::KernelMetadata = ::warpring_core::KernelMetadata {
                     id: concat!("test/", stringify!($kernel)),
                     domain: "test",
@@ -464,6 +468,9 @@ macro_rules! module_by_hand {
                 metadata: <$kernel as ::warpring_core::module::KernelLayout>::METADATA,
                 bytes: size_of::<$kernel>() as u32,
                 align: align_of::<$kernel>() as u32,
+                fingerprint: 0,
+                fields: &[],
+                check: |_| Ok(()),
                 has_initialize: false,
                 has_shutdown: false,
                 handlers: &[$((stringify!($request), stringify!($reply), $tag)),+],

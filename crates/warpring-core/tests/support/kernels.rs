@@ -13,8 +13,8 @@ use warpring_core::module::{
 };
 use warpring_core::ring::Lines;
 use warpring_core::{
-    ActorId, Address, GpuKernel, How, KernelError, KernelMetadata, KernelMode, Malformed, Outcome, Priority, Resident, Result,
-    RingContext, RingKernelHandler, TryTellError, layout,
+    ActorId, Address, FieldTable, GpuKernel, How, KernelError, KernelMetadata, KernelMode, Malformed, Outcome, Priority,
+    Resident, Result, RingContext, RingKernelHandler, TryTellError, layout,
 };
 
 use super::{Boom, Event, log};
@@ -359,6 +359,10 @@ impl RingKernelHandler<Cmd, u64> for Fussy {
 // SAFETY: a u32 and a Resident.
 unsafe impl KernelLayout for Probe {
     const FINGERPRINT: u64 = 1;
+    const FIELDS: &'static [FieldTable] = &[];
+    fn valid(_: &[u8]) -> bool {
+        true
+    }
     const METADATA: KernelMetadata = PROBE_METADATA;
 }
 const PROBE_METADATA: KernelMetadata = KernelMetadata {
@@ -378,6 +382,10 @@ impl Exported for Probe {
 // SAFETY: a u32, two enums without fields, and a Resident.
 unsafe impl KernelLayout for Fussy {
     const FINGERPRINT: u64 = 2;
+    const FIELDS: &'static [FieldTable] = &[];
+    fn valid(_: &[u8]) -> bool {
+        true
+    }
     const METADATA: KernelMetadata = PROBE_METADATA;
 }
 impl Exported for Fussy {
@@ -466,6 +474,9 @@ const fn kind<K>(hooks: bool) -> KindTable {
         metadata: PROBE_METADATA,
         bytes: size_of::<K>() as u32,
         align: align_of::<K>() as u32,
+        fingerprint: 0,
+        fields: &[],
+        check: |_| Ok(()),
         has_initialize: hooks,
         has_shutdown: hooks,
         handlers: &[("Cmd", "u64", CMD)],
