@@ -534,6 +534,7 @@ impl Worker {
     /// Refuses a message that was accepted into a mailbox and may not be handled any more. It takes a frame as a handler would,
     /// which keeps the refusal until there is room for it. There is a free frame.
     #[cold]
+    #[inline(never)]
     pub(crate) fn turn_away<F: Fabric>(&mut self, slot: u32, request: Lines, error: KernelError) -> Step {
         // SAFETY: a mailbox node that was just taken out; its content stays.
         let header = unsafe { request.packed() };

@@ -275,6 +275,8 @@ impl Worker {
     }
 
     /// All lanes have copied.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn copied(&mut self) {
         let Some(mut copy) = self.copy else { return };
         copy.next = copy.end;

@@ -494,6 +494,8 @@ impl Worker {
     }
 
     /// A suspended handler was dropped.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn cancelled<F: Fabric>(&mut self, frame: *mut Frame) {
         // SAFETY: `freeze` took the frame out of all lists, and `cancel_next` chose it.
         unsafe { self.give_up::<F>(frame, KernelError::Interrupted) }
