@@ -11,6 +11,7 @@ mod layout;
 mod output;
 mod pipe;
 mod restore;
+mod source;
 mod write;
 
 pub use error::{RestoreError, SnapshotError};
@@ -18,5 +19,6 @@ pub use file::{EntryScope, OpenError, SavedActor, SavedEntry, Snapshot};
 pub use layout::{LayoutDifference, LayoutError, SavedField, SavedKind};
 pub use output::is_partial;
 pub use restore::Restore;
+pub(crate) use source::Source;
 pub use warpring_core::Scalar;
 pub use write::{SnapshotBuilder, SnapshotSummary};

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::future::Future;
 use std::mem::MaybeUninit;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
@@ -26,6 +27,7 @@ use crate::keeper::Keeper;
 use crate::launch::{self, LaunchOptions};
 use crate::runtime::Runtime;
 use crate::shared::Shared;
+use crate::snapshot::Source;
 use crate::state::{MOST, Transfer, copy_bytes};
 
 /// Which children a supervisor starts again when one has ended.
@@ -63,8 +65,8 @@ impl Restart {
     }
 }
 
-/// The state that a child starts again with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The state that a child starts again with; then its `initialize` runs, as at its launch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RestartFrom {
     /// What it was launched with. The host keeps a copy.
@@ -72,6 +74,14 @@ pub enum RestartFrom {
     Initial,
     /// What it has: also after a panic in the middle of an `update`.
     Kept,
+    /// What a snapshot has, as it is at the restart; while there is no such file, what it was launched with. With a file that cannot be
+    /// used the supervisor gives up.
+    Snapshot {
+        /// The file.
+        path: PathBuf,
+        /// The entry: of one actor, or of the group for a group.
+        entry: String,
+    },
 }
 
 /// How a child is started and started again.
@@ -99,6 +109,13 @@ impl ChildSpec {
     pub fn from(mut self, from: RestartFrom) -> Self {
         self.from = from;
         self
+    }
+    /// The snapshot that it starts again with, if that is said.
+    fn source(&self) -> Option<Arc<Source>> {
+        match &self.from {
+            RestartFrom::Snapshot { path, entry } => Some(Arc::new(Source::new(path.clone(), entry.clone()))),
+            RestartFrom::Initial | RestartFrom::Kept => None,
+        }
     }
     /// Where and how it is launched.
     pub fn launch(mut self, options: LaunchOptions) -> Self {
@@ -150,8 +167,8 @@ impl Supervision {
     }
 }
 
-/// Why a supervisor gave up: the last of too many restarts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a supervisor gave up: the last of too many restarts, or one that could not be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Escalation {
     /// The child that ended last.
     pub actor: ActorId,
@@ -159,10 +176,15 @@ pub struct Escalation {
     pub reason: ExitReason,
     /// Restarts within the time of [`Supervision::limit`], the one that was not carried out included.
     pub restarts: u32,
+    /// Why the snapshot that it was to start with could not be used, if that is the reason.
+    pub error: Option<Arc<str>>,
 }
 
 impl fmt::Display for Escalation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(error) = &self.error {
+            return write!(f, "actor {} ended, because {}, and could not be started again: {error}", self.actor, self.reason);
+        }
         write!(f, "{} restarts: actor {} ended last, because {}", self.restarts, self.actor, self.reason)
     }
 }
@@ -174,12 +196,20 @@ struct Initial {
     stride: usize,
 }
 
+/// What a child can start again with.
+struct Values {
+    kind: u16,
+    initial: Option<(Arc<Initial>, usize)>,
+    snapshot: Option<Arc<Source>>,
+}
+
 enum Child {
     Actor {
         id: ActorId,
         restart: Restart,
-        from: RestartFrom,
         initial: Option<(Arc<Initial>, usize)>,
+        snapshot: Option<Arc<Source>>,
+        kind: u16,
         /// It has ended and is held, for this reason.
         held: Option<ExitReason>,
         /// Its supervisor has told it to end: that is no news.
@@ -225,8 +255,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// The runtime ends: there is nothing more to supervise.
-struct Over;
+/// Why a supervisor cannot go on.
+enum Halt {
+    /// The runtime ends: there is nothing more to supervise.
+    Over,
+    /// A state could not be restored.
+    Restore(Arc<str>),
+}
 
 impl Nest {
     /// A worker told that a child has ended.
@@ -273,7 +308,7 @@ impl Nest {
             let done = match event {
                 Event::Ended(index, reason) => self.on_end(&shared, index, reason).await,
                 Event::Failed(index, escalation) => self.start_again(&shared, index, escalation).await,
-                Event::Shutdown => self.terminate_all(&shared, true).await.and(Err(Over)),
+                Event::Shutdown => self.terminate_all(&shared, true).await.and(Err(Halt::Over)),
             };
             if done.is_err() {
                 break;
@@ -283,7 +318,7 @@ impl Nest {
         self.wake_all();
     }
 
-    async fn on_end(self: &Arc<Self>, shared: &Arc<Shared>, number: u64, reason: ExitReason) -> Result<(), Over> {
+    async fn on_end(self: &Arc<Self>, shared: &Arc<Shared>, number: u64, reason: ExitReason) -> Result<(), Halt> {
         let (id, restart) = match lock(&self.state).children.get(&number) {
             // What was started again meanwhile, with others, is not held.
             Some(Child::Actor { id, restart, held: Some(_), .. }) => (*id, *restart),
@@ -292,19 +327,19 @@ impl Nest {
         if !restart.wants(reason) {
             return self.let_go(shared, id).await;
         }
-        self.start_again(shared, number, Escalation { actor: id, reason, restarts: 0 }).await
+        self.start_again(shared, number, Escalation { actor: id, reason, restarts: 0, error: None }).await
     }
 
     /// Ends a held child for good.
-    async fn let_go(&self, shared: &Arc<Shared>, id: ActorId) -> Result<(), Over> {
-        end(shared, id, How::Stop, true).await.map_err(|_| Over)?;
+    async fn let_go(&self, shared: &Arc<Shared>, id: ActorId) -> Result<(), Halt> {
+        end(shared, id, How::Stop, true).await.map_err(|_| Halt::Over)?;
         // Until the worker has told that it is gone, its place here stays.
         self.wait_until(shared, None, |state| !state.numbers.contains_key(&id)).await;
         Ok(())
     }
 
     /// Starts children again after one has ended or failed, or gives up.
-    async fn start_again(self: &Arc<Self>, shared: &Arc<Shared>, number: u64, why: Escalation) -> Result<(), Over> {
+    async fn start_again(self: &Arc<Self>, shared: &Arc<Shared>, number: u64, why: Escalation) -> Result<(), Halt> {
         let now = shared.now();
         let within = nanoseconds(self.what.within);
         let restarts = {
@@ -333,7 +368,12 @@ impl Nest {
             self.terminate(shared, *other, false).await?;
         }
         for child in children {
-            self.revive(shared, child).await?;
+            match self.revive(shared, child).await {
+                Err(Halt::Restore(error)) => {
+                    return self.give_up(shared, Escalation { restarts, error: Some(error), ..why }).await;
+                }
+                revived => revived?,
+            }
         }
         Ok(())
     }
@@ -344,7 +384,7 @@ impl Nest {
     }
 
     /// Too many restarts: all children stop, and somebody else decides.
-    async fn give_up(&self, shared: &Arc<Shared>, why: Escalation) -> Result<(), Over> {
+    async fn give_up(&self, shared: &Arc<Shared>, why: Escalation) -> Result<(), Halt> {
         let parent = self.parent.as_ref().and_then(|(parent, index)| Some((parent.upgrade()?, *index)));
         // With a parent they are only held: it may start them again.
         self.terminate_all(shared, parent.is_none()).await?;
@@ -353,7 +393,7 @@ impl Nest {
             state.restarts.clear();
             state.events.retain(|event| matches!(event, Event::Shutdown));
             if parent.is_none() {
-                state.failed = Some(why);
+                state.failed = Some(why.clone());
             }
         }
         match parent {
@@ -361,11 +401,11 @@ impl Nest {
                 parent.push(Event::Failed(number, why));
                 Ok(())
             }
-            None => Err(Over),
+            None => Err(Halt::Over),
         }
     }
 
-    fn terminate_all<'a>(&'a self, shared: &'a Arc<Shared>, for_good: bool) -> Boxed<'a, Result<(), Over>> {
+    fn terminate_all<'a>(&'a self, shared: &'a Arc<Shared>, for_good: bool) -> Boxed<'a, Result<(), Halt>> {
         Box::pin(async move {
             for child in self.children_from(0).into_iter().rev() {
                 self.terminate(shared, child, for_good).await?;
@@ -375,7 +415,7 @@ impl Nest {
     }
 
     /// Stops a child: it is held then, or gone.
-    async fn terminate(&self, shared: &Arc<Shared>, number: u64, for_good: bool) -> Result<(), Over> {
+    async fn terminate(&self, shared: &Arc<Shared>, number: u64, for_good: bool) -> Result<(), Halt> {
         let found = {
             let mut state = lock(&self.state);
             let NestState { children, events, .. } = &mut *state;
@@ -415,7 +455,7 @@ impl Nest {
             let _ = end(shared, id, How::Kill, for_good).await;
             self.wait_until(shared, None, over).await;
         }
-        if shared.closing.load(Ordering::Acquire) { Err(Over) } else { Ok(()) }
+        if shared.closing.load(Ordering::Acquire) { Err(Halt::Over) } else { Ok(()) }
     }
 
     /// Waits until the children are so, at most until `limit` on the workers' clock, or until the runtime ends.
@@ -438,18 +478,18 @@ impl Nest {
     }
 
     /// Starts a held child again; of a supervisor, all its children.
-    fn revive<'a>(&'a self, shared: &'a Arc<Shared>, number: u64) -> Boxed<'a, Result<(), Over>> {
+    fn revive<'a>(&'a self, shared: &'a Arc<Shared>, number: u64) -> Boxed<'a, Result<(), Halt>> {
         Box::pin(async move {
             let found = match lock(&self.state).children.get_mut(&number) {
                 None | Some(Child::Actor { held: None, .. }) => return Ok(()),
                 Some(Child::Supervisor(nest)) => Err(Arc::clone(nest)),
-                Some(Child::Actor { id, from, initial, held, told, .. }) => {
+                Some(Child::Actor { id, initial, snapshot, kind, held, told, .. }) => {
                     // From here on its next end is news.
                     (*held, *told) = (None, false);
-                    Ok((*id, initial.clone().filter(|_| *from == RestartFrom::Initial)))
+                    Ok((*id, initial.clone(), snapshot.clone(), *kind))
                 }
             };
-            let (id, initial) = match found {
+            let (id, initial, snapshot, kind) = match found {
                 Ok(actor) => actor,
                 Err(nest) => {
                     for child in nest.children_from(0) {
@@ -458,17 +498,30 @@ impl Nest {
                     return Ok(());
                 }
             };
-            if let Some((initial, row)) = initial {
-                // It is held, so nobody sees it between two pieces.
-                let piece = MOST;
-                let bytes = &initial.bytes[row * initial.stride..][..initial.stride];
-                for (i, bytes) in bytes.chunks(piece).enumerate() {
-                    copy_bytes(shared, id, (i * piece) as u32, Transfer::Write(bytes)).await.map_err(|_| Over)?;
-                }
+            let row = initial.as_ref().map_or(0, |(_, row)| *row);
+            let saved = match &snapshot {
+                Some(source) => source
+                    .state(&shared.module.kinds[usize::from(kind)], row as u64)
+                    .map_err(|error| Halt::Restore(error.to_string().into()))?,
+                None => None,
+            };
+            if let Some(saved) = saved {
+                let bytes: Vec<MaybeUninit<u8>> = saved.into_iter().map(MaybeUninit::new).collect();
+                put_state(shared, id, &bytes).await?;
+            } else if let Some((initial, row)) = initial {
+                put_state(shared, id, &initial.bytes[row * initial.stride..][..initial.stride]).await?;
             }
-            ask(shared, id, CONTROL_RESTART, How::Stop, false).await.map_err(|_| Over)
+            ask(shared, id, CONTROL_RESTART, How::Stop, false).await.map_err(|_| Halt::Over)
         })
     }
+}
+
+/// Gives a held actor a state; nobody sees it between two pieces.
+async fn put_state(shared: &Arc<Shared>, id: ActorId, state: &[MaybeUninit<u8>]) -> Result<(), Halt> {
+    for (i, bytes) in state.chunks(MOST).enumerate() {
+        copy_bytes(shared, id, (i * MOST) as u32, Transfer::Write(bytes)).await.map_err(|_| Halt::Over)?;
+    }
+    Ok(())
 }
 
 fn nanoseconds(time: Duration) -> u64 {
@@ -538,10 +591,12 @@ impl Supervisor {
             put(&mut initial, 0, &kernel);
             Arc::new(initial)
         });
+        let snapshot = spec.source();
         let mut child = None;
         let known = |id| {
             child = Some(id);
-            self.nest.adopt(&self.shared, id, &spec, initial.map(|initial| (initial, 0)));
+            let values = Values { kind: K::KIND, initial: initial.map(|initial| (initial, 0)), snapshot };
+            self.nest.adopt(&self.shared, id, &spec, values);
         };
         let launched = launch::one(&self.shared, kernel, &spec.launch, Some(known)).await;
         if launched.is_err() {
@@ -570,11 +625,13 @@ impl Supervisor {
             kernel
         })?;
         let initial = initial.map(Arc::new);
+        let snapshot = spec.source();
         let mut children = Vec::new();
         let known = |id| {
             let row = children.len();
             children.push(id);
-            self.nest.adopt(&self.shared, id, &spec, initial.clone().map(|initial| (initial, row)));
+            let initial = initial.clone().map(|initial| (initial, row));
+            self.nest.adopt(&self.shared, id, &spec, Values { kind: K::KIND, initial, snapshot: snapshot.clone() });
         };
         let launched = launch::group::<K>(&self.shared, count, &spec.launch, values, Some(known)).await;
         if launched.is_err() {
@@ -594,7 +651,7 @@ impl Supervisor {
     }
 
     fn initial<K>(&self, count: usize, spec: &ChildSpec) -> Option<Initial> {
-        let kept = spec.from == RestartFrom::Initial && spec.restart != Restart::Never;
+        let kept = spec.from != RestartFrom::Kept && spec.restart != Restart::Never;
         kept.then(|| Initial { bytes: Box::new_uninit_slice(size_of::<K>() * count), stride: size_of::<K>() })
     }
 
@@ -607,7 +664,7 @@ impl Supervisor {
     /// does not give up by itself: it hands the decision up.
     pub async fn failed(&self) -> Option<Escalation> {
         self.ended().await;
-        lock(&self.nest.state).failed
+        lock(&self.nest.state).failed.clone()
     }
 
     /// Stops all children for good, in the opposite order of their start, and ends.
@@ -644,11 +701,12 @@ fn put<K>(initial: &mut Initial, row: usize, kernel: &K) {
 
 impl Nest {
     /// A new child, which is about to be launched.
-    fn adopt(self: &Arc<Self>, shared: &Shared, id: ActorId, spec: &ChildSpec, initial: Option<(Arc<Initial>, usize)>) {
+    fn adopt(self: &Arc<Self>, shared: &Shared, id: ActorId, spec: &ChildSpec, values: Values) {
         let mut state = lock(&self.state);
         let number = state.next;
         state.next += 1;
-        let child = Child::Actor { id, restart: spec.restart, from: spec.from, initial, held: None, told: false };
+        let Values { kind, initial, snapshot } = values;
+        let child = Child::Actor { id, restart: spec.restart, initial, snapshot, kind, held: None, told: false };
         state.children.insert(number, child);
         state.numbers.insert(id, number);
         drop(state);

@@ -18,10 +18,10 @@ use crate::kernels::twin::{Both, Grow, OtherSides, Sides, Twin};
 use crate::setup::{Held, Named, Setup, end, eventually, launch, launch_on, same};
 
 /// A file that is gone in the end.
-struct Scratch(PathBuf);
+pub(super) struct Scratch(pub(super) PathBuf);
 
 impl Scratch {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         Self(std::env::temp_dir().join(format!("warpring-conformance-{}-{number}.snap", std::process::id())))

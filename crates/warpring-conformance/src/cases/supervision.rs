@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use warpring::prelude::*;
 use warpring::{ChildSpec, EndError, ExitReason, Refusal, Restart, RestartFrom, Strategy, Supervision, Supervisor, block_on};
 
+use super::snapshots::Scratch;
 use crate::kernels::parent::{Parent, Quit, ReadParent, TOO_MUCH, TOO_MUCH_CODE};
 use crate::kernels::subject::{Add, Crash, Fail, Get};
 use crate::letters::Letters;
@@ -134,13 +135,33 @@ pub(super) fn the_state_after(setup: &Setup) -> Result<(), String> {
     let supervisor = runtime.supervise(supervision(Strategy::OneForOne));
     for (from, expected) in [(RestartFrom::Initial, (41, 1)), (RestartFrom::Kept, (45, 2))] {
         for by in [By::Panic, By::Kill, By::Stop] {
-            let child = launch(&supervisor, 41, ChildSpec::permanent().from(from))?;
+            let child = launch(&supervisor, 41, ChildSpec::permanent().from(from.clone()))?;
             same("before", child.ask(Add { n: 4 }).wait(), Ok(45))?;
             finish(&child, by)?;
             let fared = child.ask(ReadParent).wait().named("asking")?;
             same(format_args!("{from:?} after {by:?}: total, starts"), (fared.total, fared.initialized), expected)?;
         }
     }
+    let file = Scratch::new();
+    let path = file.0.clone();
+    let from = RestartFrom::Snapshot { path: path.clone(), entry: "child".to_owned() };
+    let child = launch(&supervisor, 41, ChildSpec::permanent().from(from))?;
+    finish(&child, By::Panic)?;
+    same("before there is a snapshot", child.ask(Add { n: 9 }).wait(), Ok(50))?;
+    for total in [50, 60] {
+        block_on(runtime.snapshot().actor("child", &child).write(&path)).named("writing a snapshot")?;
+        child.ask(Add { n: 10 }).wait().named("asking")?;
+        finish(&child, By::Panic)?;
+        same("as the last snapshot has it", child.ask(Get).wait(), Ok(total))?;
+        child.ask(Add { n: 10 }).wait().named("asking")?;
+    }
+    std::fs::write(&path, b"no snapshot").named("damaging the file")?;
+    finish(&child, By::Panic)?;
+    let failed = block_on(supervisor.failed());
+    let why = failed.as_ref().and_then(|failed| failed.error.as_deref()).unwrap_or_default();
+    same("the host hears of the file", why.contains(&path.display().to_string()), true)?;
+    same("the child is gone", child.ask(Get).wait().is_err(), true)?;
+    let supervisor = runtime.supervise(supervision(Strategy::OneForOne));
     let spec = ChildSpec::permanent();
     let many = block_on(supervisor.launch_many(20, spec, |i| Parent::new(u64::from(i)))).named("launching many")?;
     for index in [0, 7, 19] {
