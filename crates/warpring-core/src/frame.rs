@@ -144,6 +144,12 @@ impl Outcome {
         Self { kind: Kind::Refused as u8, ..Self::failed(error) }
     }
 
+    /// Why it is no reply, if it is none.
+    #[inline(always)]
+    pub(crate) fn failure(&self) -> Option<KernelError> {
+        (self.kind() != Kind::Reply).then(|| KernelError::from_parts(self.code, self.detail))
+    }
+
     /// The words behind the first line.
     ///
     /// # Safety

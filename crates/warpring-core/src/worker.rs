@@ -623,7 +623,8 @@ impl Worker {
                     (*actor).handled = (*actor).handled.wrapping_add(1);
                     self.counters.handled += 1;
                 }
-                op => self.hook_ended(op, slot, &outcome),
+                // By value: a reference would keep the outcome in memory on the way of every message.
+                op => self.hook_ended(op, slot, outcome.failure()),
             }
             if (*actor).waiting > 0 || (*actor).status != Status::Running {
                 self.push_ready(slot);
@@ -638,7 +639,7 @@ impl Worker {
                     true
                 };
                 if !said {
-                    self.keep_unread(frame, &outcome);
+                    self.keep_unread(frame, outcome.kind() == Kind::Refused);
                     (*frame).outcome = outcome;
                     (*frame).waiting = Waiting::Flush;
                     (*frame).wake_at = self.now.saturating_add(self.ask_limit);

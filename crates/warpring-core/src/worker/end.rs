@@ -20,7 +20,7 @@ use crate::error::KernelError;
 use crate::exit::ExitReason;
 use crate::frame::{NONE, OP_END, OP_HANDLE, OP_INITIALIZE, OP_SHUTDOWN, OP_START, Outcome, Waiting};
 use crate::mailbox::{HELD, Status, mark};
-use crate::message::{Header, Kind, Malformed, RingMessage, deadline_passed};
+use crate::message::{Header, Malformed, RingMessage, deadline_passed};
 use crate::team::Fabric;
 
 /// Control operation: an actor ends. Answered at once; the end itself is a [`Notice`](super::Notice).
@@ -312,18 +312,18 @@ impl Worker {
     /// A hook has ended.
     #[cold]
     #[inline(never)]
-    pub(super) fn hook_ended(&mut self, op: u8, slot: u32, outcome: &Outcome) {
+    pub(super) fn hook_ended(&mut self, op: u8, slot: u32, failure: Option<KernelError>) {
         match op {
-            OP_INITIALIZE => self.initialized(slot, outcome),
+            OP_INITIALIZE => self.initialized(slot, failure),
             OP_SHUTDOWN => self.shut_down(),
-            OP_START => self.started(slot, outcome),
+            OP_START => self.started(slot, failure),
             // `OP_END`: what its `shutdown` says changes nothing any more, as in a worker's stop.
             _ => {}
         }
     }
 
     /// `initialize` of a spawned or restarted actor ended.
-    fn started(&mut self, slot: u32, outcome: &Outcome) {
+    fn started(&mut self, slot: u32, failure: Option<KernelError>) {
         let actor = self.actor(slot);
         // SAFETY: the actor is this worker's.
         unsafe {
@@ -331,11 +331,10 @@ impl Worker {
                 // It was killed, or the worker stops.
                 return;
             }
-            if outcome.kind() == Kind::Reply {
+            let Some(error) = failure else {
                 (*actor).status = if (*actor).marks & mark::STOP == 0 { Status::Running } else { Status::Ending };
                 return;
-            }
-            let error = KernelError::from_parts(outcome.code, outcome.detail);
+            };
             let reason = match error {
                 KernelError::Panicked { line } => ExitReason::Panicked { line },
                 error => ExitReason::Initialize(error),

@@ -537,9 +537,8 @@ impl Worker {
     }
 
     /// `initialize` of an actor ended.
-    pub(super) fn initialized(&mut self, slot: u32, outcome: &Outcome) {
+    pub(super) fn initialized(&mut self, slot: u32, error: Option<KernelError>) {
         let actor = self.actor(slot);
-        let error = (outcome.kind() != Kind::Reply).then(|| KernelError::from_parts(outcome.code, outcome.detail));
         // SAFETY: the slot is this worker's.
         unsafe {
             let ends = (*actor).marks & (mark::STOP | mark::KILL) != 0;

@@ -283,11 +283,11 @@ impl Worker {
     /// The frame is this worker's, and ends in this step.
     #[cold]
     #[inline(never)]
-    pub(super) unsafe fn keep_unread(&mut self, frame: *mut Frame, outcome: &Outcome) {
+    pub(super) unsafe fn keep_unread(&mut self, frame: *mut Frame, refused: bool) {
         // SAFETY: contract; the buffer holds the largest message, and the lines of a frame that this step began are still there.
         unsafe {
             let request = (*frame).request;
-            if self.began && outcome.kind() == Kind::Refused && request.kind() != Kind::Ask as u8 {
+            if self.began && refused && request.kind() != Kind::Ask as u8 {
                 Lines::flat((*frame).buffer).copy_from(&self.request, request.lines());
             }
         }
