@@ -1,7 +1,7 @@
 //! Section 13: the end of one actor, and actors that handlers spawn.
 
 use warpring::prelude::*;
-use warpring::{Down, EndError, ExitReason, Refusal, block_on};
+use warpring::{Down, EndError, ExitReason, Refusal, Reply, block_on};
 
 use crate::kernels::mortal::{Mortal, Start};
 use crate::kernels::parent::{Bear, Finish, Parent, Quit, ReadParent, Tie, Watch};
@@ -9,8 +9,10 @@ use crate::kernels::subject::{Add, Crash, Get, Nap, Subject};
 use crate::letters::Letters;
 use crate::setup::{Held, Named, Setup, end, eventually, launch_on, same};
 
-/// A mortal that is busy for a while, and what was sent to it behind that.
-fn busy(runtime: &Runtime) -> Result<(ActorRef<Mortal>, warpring::Reply<Nap, u64>, warpring::Reply<Add, u64>), String> {
+/// A mortal, what it is busy with for a while, and what was sent to it behind that.
+type Busy = (ActorRef<Mortal>, Reply<Nap, u64>, Reply<Add, u64>);
+
+fn busy(runtime: &Runtime) -> Result<Busy, String> {
     let actor = launch_on(runtime, 0, Mortal::new(Start::Plain, Address::default()))?;
     let first = actor.ask(Nap { ns: 2_000_000, n: 1 }).send().named("asking")?;
     let second = actor.ask(Add { n: 2 }).send().named("asking")?;
