@@ -1,8 +1,9 @@
 //! `cargo xtask ci`: everything that CI checks, in one run, with one closing line that counts.
 //!
 //! `cargo xtask ci STEP..` runs single steps, by name; `cargo xtask steps` lists them. `cargo xtask ptx` makes the committed PTX again.
-//! `cargo xtask gpu` accepts this machine's GPU, where it has one.
+//! `cargo xtask gpu` accepts this machine's GPU, where it has one. `cargo xtask chaos` draws random histories.
 
+mod chaos;
 mod gpu;
 mod ptx;
 
@@ -35,6 +36,12 @@ const STEPS: &[Step] = &[
         env: &[],
     },
     Step { name: "test", what: "the README's test command", program: &["cargo", "test", "--workspace"], env: &[] },
+    Step {
+        name: "canary",
+        what: "the chaos test finds a planted bug within its seeds",
+        program: &["cargo", "xtask", "chaos", "--canary"],
+        env: &[],
+    },
     Step {
         name: "docs",
         what: "the documentation builds without warnings",
@@ -85,10 +92,14 @@ fn main() -> ExitCode {
         }
         ["ci", chosen @ ..] => ci(chosen),
         ["gpu"] => gpu::accept(),
+        ["chaos", args @ ..] => chaos::run(args),
         ["ptx"] => ptx::write(),
         ["ptx", "--check"] => ptx::check(),
         _ => {
-            eprintln!("usage: cargo xtask ci [STEP..] | cargo xtask steps | cargo xtask ptx [--check] | cargo xtask gpu");
+            let chaos = chaos::USAGE;
+            eprintln!(
+                "usage: cargo xtask ci [STEP..] | cargo xtask steps | cargo xtask ptx [--check] | cargo xtask gpu | {chaos}"
+            );
             ExitCode::from(2)
         }
     }

@@ -202,6 +202,7 @@ cases! {
     "13.9" "A handler spawns an actor on its own worker or on another; the address may be used at once." ends::spawned;
     "13.10" "A worker has room for so many spawned actors; one more is an error, until one has ended." ends::so_many_spawned;
     "13.11" "Every message to an actor that is stopped, drained or killed is either handled, returned, or a dead letter." ends::nothing_is_lost;
+    "13.12" "The state of an actor that has ended is not read or written any more: the call says that there is no such actor." ends::no_state_is_left;
 
     "14.1" "A supervised actor that ends is started again if its policy says so for that reason." supervision::the_table;
     "14.2" "While that is decided, its address stays valid and its messages wait; after a restart they are handled." supervision::messages_wait;
@@ -210,4 +211,6 @@ cases! {
     "14.5" "One-for-one starts the actor again, one-for-all all children, rest-for-one the actor and those that were started after it; a child that is never started again is gone then." supervision::strategies;
     "14.6" "With more restarts than its limit a supervisor stops its children: a supervisor above it starts them all again, and without one the host hears of it." supervision::escalation;
     "14.7" "An error that a handler returns ends nobody." supervision::an_error_ends_nobody;
+    "14.8" "While a runtime drains its supervisors go on, so that what waits for a held actor is handled." supervision::a_shutdown_restarts;
+    "14.9" "A supervisor that ends takes no more children." supervision::the_end_of_a_supervisor;
 }

@@ -16,6 +16,8 @@ pub(crate) enum Status {
     Free = 0,
     /// Launched or restarted; `initialize` has not ended. Messages wait.
     Starting,
+    /// As `Starting`, but it drains as soon as `initialize` has ended: what waits is handled, every further message is refused.
+    StartingLast,
     /// Takes messages.
     Running,
     /// It has ended, and its supervisor has to say what becomes of it. Messages wait.
@@ -30,6 +32,14 @@ pub(crate) enum Status {
     Stopping,
     /// It has ended, or the worker's stop runs its `shutdown`: every message is refused.
     Stopped,
+}
+
+impl Status {
+    /// What an actor is once its `initialize` has ended well.
+    #[cold]
+    pub(crate) fn started(self) -> Self {
+        if self == Self::StartingLast { Self::Draining } else { Self::Running }
+    }
 }
 
 /// `Actor::frame` of an actor that runs nothing and may begin nothing: it is held, or its `initialize` is still to begin.

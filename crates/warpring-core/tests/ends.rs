@@ -169,6 +169,38 @@ fn a_supervised_actor_is_held_and_starts_again() {
 }
 
 #[test]
+fn a_held_actor_has_ended_whoever_ends_it_again() {
+    for how in [How::Drain, How::Stop, How::Kill] {
+        let mut rig = Rig::new(Limits::default());
+        let actor = rig.supervised(0, Fussy::new(1, Hook::Ok, Hook::Ok));
+        rig.tell(actor, Cmd::new(1, op::PANIC, 0));
+        rig.run_all();
+        assert_eq!(rig.one(CONTROL_END, actor.id(), how), STOPPED, "no other end comes that somebody could wait for");
+        assert_eq!(rig.one(CONTROL_RESTART, actor.id(), How::Stop), Some(Ok(0)));
+        assert_eq!(rig.answer(actor, echo(2)), Ok(2));
+        take_log();
+    }
+}
+
+#[test]
+fn a_drain_waits_for_initialize_and_handles_what_came_before() {
+    let mut rig = Rig::new(Limits::default());
+    let (launch, actor) = rig.fussy_actor(0, Fussy::new(1, Hook::Sleep, Hook::Ok));
+    rig.run_all();
+    let before = rig.ask(actor, echo(2));
+    rig.run_all();
+    assert_eq!(rig.one(CONTROL_END, actor.id(), How::Drain), Some(Ok(0)));
+    let after = rig.ask(actor, echo(3));
+    rig.run_all();
+    assert_eq!((rig.reply(before), rig.reply(after)), (None, STOPPED));
+    rig.advance(1 << 20);
+    rig.run_all();
+    assert_eq!((rig.reply(launch), rig.reply(before)), (Some(Ok(0)), Some(Ok(2))));
+    let log = take_log();
+    assert_eq!(log[log.len() - 2..], [Event::ShutDown(1), ended(actor.id(), ExitReason::Shutdown)]);
+}
+
+#[test]
 fn a_held_actor_can_be_let_go() {
     let mut rig = Rig::new(Limits::default());
     let actor = rig.supervised(0, Fussy::new(1, Hook::Ok, Hook::Ok));

@@ -56,7 +56,7 @@ impl Runtime {
     /// # Errors
     /// See [`LaunchError`].
     pub async fn launch<K: Exported>(&self, kernel: K, options: LaunchOptions) -> Result<ActorRef<K>, LaunchError> {
-        one(self.shared(), kernel, &options, None::<fn(ActorId)>).await
+        one(self.shared(), kernel, &options, None::<fn(&[ActorId]) -> bool>).await
     }
 
     /// Launches `count` actors, spread over all workers, and waits until every `initialize` has ended. `kernel(i)` gives the
@@ -72,16 +72,16 @@ impl Runtime {
     ) -> Result<Group<K>, LaunchError> {
         check::<K>(self.shared(), &options)?;
         let values = Values::of_group(self.shared(), count, kernel)?;
-        group(self.shared(), count, &options, values, None::<fn(ActorId)>).await
+        group(self.shared(), count, &options, values, None::<fn(&[ActorId]) -> bool>).await
     }
 }
 
-/// Launches one actor. With `supervised`, it is held when it has ended; that function hears of its id before it runs.
+/// Launches one actor. With `supervised`, it is held when it has ended; that function hears of its id before it runs, and may say no.
 pub(crate) async fn one<K: Exported>(
     shared: &Arc<Shared>,
     kernel: K,
     options: &LaunchOptions,
-    supervised: Option<impl FnOnce(ActorId)>,
+    supervised: Option<impl FnOnce(&[ActorId]) -> bool>,
 ) -> Result<ActorRef<K>, LaunchError> {
     check::<K>(shared, options)?;
     kernel.validate().map_err(LaunchError::Invalid)?;
@@ -108,8 +108,9 @@ pub(crate) async fn one<K: Exported>(
     };
     // Kept until the actor or the workers have ended, whatever becomes of this future.
     shared.slots.lock().unwrap_or_else(|e| e.into_inner()).keep(id, place);
-    if let Some(known) = supervised {
-        known(id);
+    if supervised.is_some_and(|known| !known(&[id])) {
+        shared.vacate(id);
+        return Err(LaunchError::Stopped);
     }
     // It runs the user's `initialize`: it has no deadline of its own.
     let pending = control(shared, id.worker.into(), CONTROL_ADOPT, &adopt, Duration::MAX).await;
@@ -129,21 +130,25 @@ pub(crate) async fn one<K: Exported>(
     }
 }
 
-/// Launches a group; `supervised` as for [`one`], called for each actor in turn.
+/// Launches a group; `supervised` as for [`one`].
 pub(crate) async fn group<K: Exported>(
     shared: &Arc<Shared>,
     count: u32,
     options: &LaunchOptions,
     values: Vec<Values>,
-    supervised: Option<impl FnMut(ActorId)>,
+    supervised: Option<impl FnOnce(&[ActorId]) -> bool>,
 ) -> Result<Group<K>, LaunchError> {
     check_group::<K>(shared, options)?;
     let workers = shared.settings.workers;
     let base = shared.slots.lock().unwrap_or_else(|e| e.into_inner()).take_rows(rows(count, workers, 0), count)?;
     let address = GroupAddress::<K>::new(base, count, workers as u16, GENERATION);
     let flags = if supervised.is_some() { ADOPT_SUPERVISED } else { 0 };
-    if let Some(mut known) = supervised {
-        (0..count).filter_map(|index| address.get(index)).for_each(|actor| known(actor.id()));
+    if let Some(known) = supervised {
+        let ids: Vec<_> = (0..count).filter_map(|index| address.get(index)).map(|actor| actor.id()).collect();
+        if !known(&ids) {
+            ids.into_iter().for_each(|id| shared.vacate(id));
+            return Err(LaunchError::Stopped);
+        }
     }
     let mut pending = Vec::with_capacity(workers as usize);
     for (worker, values) in values.into_iter().enumerate() {

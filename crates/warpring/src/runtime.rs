@@ -699,18 +699,42 @@ fn end(shared: &Arc<Shared>, threads: Vec<JoinHandle<()>>, limit: Duration) -> R
     }
 }
 
+/// The beginning of a wait that counts what has passed on the host's clock or on the workers', which is the simulator's own where
+/// there is one.
+pub(crate) struct Since {
+    real: Instant,
+    workers: u64,
+}
+
+impl Since {
+    pub(crate) fn now(shared: &Shared) -> Self {
+        Self { real: Instant::now(), workers: shared.now() }
+    }
+
+    pub(crate) fn elapsed(&self, shared: &Shared) -> Duration {
+        self.real.elapsed().max(Duration::from_nanos(shared.now().saturating_sub(self.workers)))
+    }
+
+    /// Lets a machine that moves only while somebody waits go on until something is due, at most until `limit` has passed: a look at
+    /// it, which is answered at once, lets no time pass.
+    pub(crate) fn pass(&self, shared: &Shared, limit: Duration) {
+        let limit = limit.as_nanos().min(u128::from(u64::MAX)) as u64;
+        shared.pump_until(self.workers.saturating_add(limit), &|| false);
+    }
+}
+
 /// So long a busy worker has to answer a probe, also when there is no time to drain.
 const SHORTEST_PROBE: Duration = Duration::from_millis(100);
 
 /// Waits until nothing is under way: every worker idle, and every message that one worker sent taken by another, twice in a row
 /// with the same counts (Mattern's four-counter test for distributed termination).
 fn drain(shared: &Arc<Shared>, limit: Duration) -> Result<(), ShutdownError> {
-    let start = Instant::now();
+    let since = Since::now(shared);
     let mut before = None;
     let mut pause = Duration::from_micros(20);
     loop {
         // A worker that does not answer is in a handler that does not return.
-        let patience = limit.saturating_sub(start.elapsed()).max(SHORTEST_PROBE);
+        let patience = limit.saturating_sub(since.elapsed(shared)).max(SHORTEST_PROBE);
         let Ok(reports) = pollster::block_on(probe(shared, CONTROL_DRAIN, patience)) else {
             return Err(ShutdownError::NotDrained { handlers: 1, waiting: 0, limit });
         };
@@ -725,15 +749,18 @@ fn drain(shared: &Arc<Shared>, limit: Duration) -> Result<(), ShutdownError> {
             return Ok(());
         }
         before = now;
-        if start.elapsed() >= limit {
+        if since.elapsed(shared) >= limit {
             return if quiet { Ok(()) } else { Err(ShutdownError::NotDrained { handlers: frames, waiting, limit }) };
         }
-        if !quiet {
-            // In the simulator time passes only while somebody waits, and what is left may wait for a time.
-            shared.pump();
+        if quiet {
+            continue;
+        }
+        if shared.engine.get().is_some_and(Engine::wakes) {
             // The workers need the cores more than this poll does.
             std::thread::park_timeout(pause);
             pause = (pause * 2).min(Duration::from_millis(2));
+        } else {
+            since.pass(shared, limit);
         }
     }
 }

@@ -6,14 +6,14 @@
 use std::fmt;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use warpring_core::module::Exported;
 use warpring_core::worker::{ANY_KIND, CopyRows, ROW_BYTES, Tenant};
 use warpring_core::{ActorId, KernelError};
 
 use crate::actor_ref::ActorRef;
-use crate::runtime::{Runtime, yield_once};
+use crate::runtime::{Runtime, Since, yield_once};
 use crate::shared::Shared;
 use crate::staging::{self, AREA_BYTES, CopyError, Staging, Use};
 
@@ -125,7 +125,7 @@ pub(crate) async fn copy_bytes(shared: &Arc<Shared>, id: ActorId, offset: u32, t
         CopyError::Late(waited) => StateError::NoAnswer { worker: id.worker.into(), waited },
         CopyError::Stopped => StateError::Stopped,
     };
-    let start = Instant::now();
+    let since = Since::now(shared);
     let staging = Staging::take(shared, Use::State).await.map_err(failed)?;
     // Behind the row.
     let state = || staging.memory().wrapping_add(ROW_BYTES as usize);
@@ -150,14 +150,18 @@ pub(crate) async fn copy_bytes(shared: &Arc<Shared>, id: ActorId, offset: u32, t
         let row = unsafe { staging::row(staging.memory(), 0) };
         let bytes = shared.module.kinds.get(usize::from(row.kind)).map_or(0, |kind| kind.bytes);
         let inside = u64::from(offset) + count as u64 <= u64::from(bytes);
+        let limit = shared.settings.ask_limit;
         match row.tenant {
-            Tenant::Nobody => return Err(StateError::NoSuchActor(id)),
+            Tenant::Nobody | Tenant::Failed | Tenant::Stopped => return Err(StateError::NoSuchActor(id)),
             _ if row.generation != id.generation || !inside => return Err(StateError::NoSuchActor(id)),
-            Tenant::Busy if start.elapsed() >= shared.settings.ask_limit => {
-                return Err(StateError::Busy { actor: id, waited: start.elapsed() });
+            Tenant::Busy if since.elapsed(shared) >= limit => {
+                return Err(StateError::Busy { actor: id, waited: since.elapsed(shared) });
             }
-            Tenant::Busy => yield_once().await,
-            Tenant::Running | Tenant::Held | Tenant::Failed | Tenant::Stopped => break,
+            Tenant::Busy => {
+                since.pass(shared, limit);
+                yield_once().await;
+            }
+            Tenant::Running | Tenant::Held => break,
         }
     }
     if let Transfer::Read(bytes) = transfer {

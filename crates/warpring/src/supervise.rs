@@ -21,7 +21,7 @@ use warpring_core::{ActorId, ExitReason, How};
 
 use crate::actor_ref::{ActorRef, Group};
 use crate::backend::Engine;
-use crate::ends::{ask, end};
+use crate::ends::{EndError, ask, end};
 use crate::error::LaunchError;
 use crate::keeper::Keeper;
 use crate::launch::{self, LaunchOptions};
@@ -199,7 +199,7 @@ struct Initial {
 /// What a child can start again with.
 struct Values {
     kind: u16,
-    initial: Option<(Arc<Initial>, usize)>,
+    initial: Option<Arc<Initial>>,
     snapshot: Option<Arc<Source>>,
 }
 
@@ -244,6 +244,8 @@ struct NestState {
     restarts: VecDeque<u64>,
     total: u64,
     failed: Option<Escalation>,
+    /// It ends, and takes no children any more.
+    closing: bool,
     down: bool,
     /// Who waits for the end.
     waiting: Vec<Waker>,
@@ -252,6 +254,9 @@ struct NestState {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|e| e.into_inner())
 }
+
+/// Between two kills of a child that does not end.
+const LEAST_PAUSE: Duration = Duration::from_micros(100);
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -287,6 +292,11 @@ impl Nest {
     pub(crate) fn wake_all(&self) {
         let waiting = std::mem::take(&mut lock(&self.state).waiting);
         waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// From here on nobody becomes its child: who did while it ends would be nobody's.
+    fn close(&self) {
+        lock(&self.state).closing = true;
     }
 
     fn push(&self, event: Event) {
@@ -386,6 +396,9 @@ impl Nest {
     /// Too many restarts: all children stop, and somebody else decides.
     async fn give_up(&self, shared: &Arc<Shared>, why: Escalation) -> Result<(), Halt> {
         let parent = self.parent.as_ref().and_then(|(parent, index)| Some((parent.upgrade()?, *index)));
+        if parent.is_none() {
+            self.close();
+        }
         // With a parent they are only held: it may start them again.
         self.terminate_all(shared, parent.is_none()).await?;
         {
@@ -433,6 +446,9 @@ impl Nest {
         let (id, is_held, for_good) = match found {
             Ok(actor) => actor,
             Err(nest) => {
+                if for_good {
+                    nest.close();
+                }
                 nest.terminate_all(shared, for_good).await?;
                 if for_good {
                     lock(&self.state).children.remove(&number);
@@ -448,26 +464,29 @@ impl Nest {
             Some(Child::Actor { held, .. }) => !for_good && held.is_some(),
             _ => true,
         };
-        // It may have ended by itself meanwhile.
-        let _ = end(shared, id, How::Stop, for_good).await;
-        let limit = shared.now().saturating_add(nanoseconds(self.what.stop_limit));
-        if !self.wait_until(shared, Some(limit), over).await {
-            let _ = end(shared, id, How::Kill, for_good).await;
-            self.wait_until(shared, None, over).await;
+        let mut how = How::Stop;
+        loop {
+            // It may have ended by itself meanwhile; or its launch is still on its way to the worker, and it is told again.
+            if end(shared, id, how, for_good).await == Err(EndError::Stopped) {
+                shared.take_letters();
+                return if over(&lock(&self.state)) { Ok(()) } else { Err(Halt::Over) };
+            }
+            let limit = shared.now().saturating_add(nanoseconds(self.what.stop_limit.max(LEAST_PAUSE)));
+            if self.wait_until(shared, Some(limit), over).await {
+                return Ok(());
+            }
+            how = How::Kill;
         }
-        if shared.closing.load(Ordering::Acquire) { Err(Halt::Over) } else { Ok(()) }
     }
 
-    /// Waits until the children are so, at most until `limit` on the workers' clock, or until the runtime ends.
+    /// Waits until the children are so, at most until `limit` on the workers' clock. While a runtime drains, supervisors go on: what
+    /// waits for a held child would wait for good.
     async fn wait_until(&self, shared: &Arc<Shared>, limit: Option<u64>, mut so: impl FnMut(&NestState) -> bool) -> bool {
         let mut late = limit.map(|at| Box::pin(Keeper::until(shared, at)));
         std::future::poll_fn(|cx| {
             self.waker.register(cx.waker());
             if so(&lock(&self.state)) {
                 return Poll::Ready(true);
-            }
-            if shared.closing.load(Ordering::Acquire) {
-                return Poll::Ready(false);
             }
             match &mut late {
                 Some(late) => late.as_mut().poll(cx).map(|()| false),
@@ -577,7 +596,12 @@ impl Supervisor {
         let number = state.next;
         state.next += 1;
         let below = Self::start(&self.shared, what, Some((Arc::downgrade(&self.nest), number)));
-        state.children.insert(number, Child::Supervisor(Arc::clone(&below.nest)));
+        if state.closing || state.down {
+            below.nest.close();
+            below.nest.push(Event::Shutdown);
+        } else {
+            state.children.insert(number, Child::Supervisor(Arc::clone(&below.nest)));
+        }
         below
     }
 
@@ -592,11 +616,10 @@ impl Supervisor {
             Arc::new(initial)
         });
         let snapshot = spec.source();
-        let mut child = None;
-        let known = |id| {
-            child = Some(id);
-            let values = Values { kind: K::KIND, initial: initial.map(|initial| (initial, 0)), snapshot };
-            self.nest.adopt(&self.shared, id, &spec, values);
+        let mut child = Vec::new();
+        let known = |ids: &[ActorId]| {
+            child = ids.to_vec();
+            self.nest.adopt(&self.shared, ids, &spec, Values { kind: K::KIND, initial, snapshot })
         };
         let launched = launch::one(&self.shared, kernel, &spec.launch, Some(known)).await;
         if launched.is_err() {
@@ -627,11 +650,12 @@ impl Supervisor {
         let initial = initial.map(Arc::new);
         let snapshot = spec.source();
         let mut children = Vec::new();
-        let known = |id| {
-            let row = children.len();
-            children.push(id);
-            let initial = initial.clone().map(|initial| (initial, row));
-            self.nest.adopt(&self.shared, id, &spec, Values { kind: K::KIND, initial, snapshot: snapshot.clone() });
+        let known = |ids: &[ActorId]| {
+            let adopted = self.nest.adopt(&self.shared, ids, &spec, Values { kind: K::KIND, initial, snapshot });
+            if adopted {
+                children = ids.to_vec();
+            }
+            adopted
         };
         let launched = launch::group::<K>(&self.shared, count, &spec.launch, values, Some(known)).await;
         if launched.is_err() {
@@ -647,7 +671,7 @@ impl Supervisor {
 
     fn open(&self) -> Result<(), LaunchError> {
         let state = lock(&self.nest.state);
-        if state.down || state.failed.is_some() { Err(LaunchError::Stopped) } else { Ok(()) }
+        if state.down || state.closing { Err(LaunchError::Stopped) } else { Ok(()) }
     }
 
     fn initial<K>(&self, count: usize, spec: &ChildSpec) -> Option<Initial> {
@@ -669,6 +693,7 @@ impl Supervisor {
 
     /// Stops all children for good, in the opposite order of their start, and ends.
     pub async fn shutdown(self) {
+        self.nest.close();
         self.nest.push(Event::Shutdown);
         self.ended().await;
     }
@@ -700,17 +725,25 @@ fn put<K>(initial: &mut Initial, row: usize, kernel: &K) {
 }
 
 impl Nest {
-    /// A new child, which is about to be launched.
-    fn adopt(self: &Arc<Self>, shared: &Shared, id: ActorId, spec: &ChildSpec, values: Values) {
-        let mut state = lock(&self.state);
-        let number = state.next;
-        state.next += 1;
+    /// New children, which are about to be launched. False: the supervisor ends, and takes none.
+    fn adopt(self: &Arc<Self>, shared: &Shared, ids: &[ActorId], spec: &ChildSpec, values: Values) -> bool {
         let Values { kind, initial, snapshot } = values;
-        let child = Child::Actor { id, restart: spec.restart, initial, snapshot, kind, held: None, told: false };
-        state.children.insert(number, child);
-        state.numbers.insert(id, number);
+        let mut state = lock(&self.state);
+        if state.closing || state.down {
+            return false;
+        }
+        for (row, &id) in ids.iter().enumerate() {
+            let number = state.next;
+            state.next += 1;
+            let initial = initial.clone().map(|initial| (initial, row));
+            let snapshot = snapshot.clone();
+            let child = Child::Actor { id, restart: spec.restart, initial, snapshot, kind, held: None, told: false };
+            state.children.insert(number, child);
+            state.numbers.insert(id, number);
+        }
         drop(state);
-        shared.ends.supervise(id, self);
+        ids.iter().for_each(|id| shared.ends.supervise(*id, self));
+        true
     }
 
     /// It was not launched after all.
@@ -719,5 +752,8 @@ impl Nest {
         if let Some(number) = state.numbers.remove(&id) {
             state.children.remove(&number);
         }
+        drop(state);
+        // Its supervisor may wait for its end.
+        self.waker.wake();
     }
 }

@@ -1,7 +1,7 @@
 //! Section 13: the end of one actor, and actors that handlers spawn.
 
 use warpring::prelude::*;
-use warpring::{Down, EndError, ExitReason, Refusal, Reply, block_on};
+use warpring::{Down, EndError, ExitReason, Refusal, Reply, StateError, block_on};
 
 use crate::kernels::mortal::{Mortal, Start};
 use crate::kernels::parent::{Bear, Finish, Parent, Quit, ReadParent, Tie, Watch};
@@ -255,4 +255,19 @@ pub(super) fn nothing_is_lost(setup: &Setup) -> Result<(), String> {
     }
     end(runtime)?;
     same("handled and dead", handled + letters.others().len() as u64, sent)
+}
+
+pub(super) fn no_state_is_left(setup: &Setup) -> Result<(), String> {
+    let runtime = setup.runtime()?;
+    let (stopped, crashed) = (launch_on(&runtime, 0, Parent::new(1))?, launch_on(&runtime, 1, Parent::new(2))?);
+    block_on(stopped.stop()).named("stopping")?;
+    let monitor = block_on(crashed.monitor()).named("monitoring")?;
+    same("the crash", crashed.ask(Crash { pause_ns: 0 }).wait().is_err(), true)?;
+    monitor.wait();
+    for actor in [stopped, crashed] {
+        let gone = Err(StateError::NoSuchActor(actor.id()));
+        same("reading", block_on(runtime.read_state(&actor)).map(drop), gone)?;
+        same("writing", block_on(runtime.write_state(&actor, Parent::new(3))), gone)?;
+    }
+    end(runtime)
 }

@@ -1,5 +1,6 @@
 //! Section 14: supervision.
 
+use std::future::Future;
 use std::time::{Duration, Instant};
 
 use warpring::prelude::*;
@@ -284,5 +285,41 @@ pub(super) fn an_error_ends_nobody(setup: &Setup) -> Result<(), String> {
     }
     let fared = child.ask(ReadParent).wait().named("asking")?;
     same("total, starts, restarts", (fared.total, fared.initialized, supervisor.restarts()), (1, 1, 0))?;
+    end(runtime)
+}
+
+pub(super) fn a_shutdown_restarts(setup: &Setup) -> Result<(), String> {
+    let runtime = setup.runtime()?;
+    let pause = Duration::from_millis(5);
+    let supervisor = runtime.supervise(supervision(Strategy::OneForAll).backoff(pause, pause));
+    let children = [launch(&supervisor, 10, ChildSpec::permanent())?, launch(&supervisor, 20, ChildSpec::permanent())?];
+    finish(&children[0], By::Panic)?;
+    let waits = children[0].ask(Add { n: 1 }).send().named("asking one that is held")?;
+    end(runtime)?;
+    same("what waited", waits.wait(), Ok(11))
+}
+
+pub(super) fn the_end_of_a_supervisor(setup: &Setup) -> Result<(), String> {
+    let runtime = setup.runtime()?;
+    let supervisor = runtime.supervise(supervision(Strategy::OneForOne));
+    let child = launch(&supervisor, 0, ChildSpec::permanent())?;
+    // It is busy, so that the end of its supervisor takes a while.
+    let busy = child.ask(Quit { pause_ns: 2_000_000 }).send().named("asking")?;
+    let mut ends = Box::pin(supervisor.clone().shutdown());
+    let mut late = Vec::new();
+    block_on(std::future::poll_fn(|cx| {
+        let ended = ends.as_mut().poll(cx);
+        if late.is_empty() {
+            // While it ends: this one asks no worker, so it is ready at once.
+            late.push(block_on(supervisor.launch(Parent::new(1), ChildSpec::permanent())).err());
+        }
+        ended
+    }));
+    same("a launch meanwhile", late, vec![Some(warpring::LaunchError::Stopped)])?;
+    // The message that it was handling has come to its end.
+    same("what was under way", busy.wait(), Ok(()))?;
+    let below = supervisor.supervise(supervision(Strategy::OneForOne));
+    let late = block_on(below.launch(Parent::new(1), ChildSpec::permanent())).err();
+    same("a launch below it", late, Some(warpring::LaunchError::Stopped))?;
     end(runtime)
 }

@@ -133,7 +133,7 @@ impl Row {
         let tenant = match actor.status {
             Status::Free => Tenant::Nobody,
             Status::Held => Tenant::Held,
-            Status::Starting => Tenant::Busy,
+            Status::Starting | Status::StartingLast => Tenant::Busy,
             _ if actor.frame != NONE => Tenant::Busy,
             Status::Running | Status::Draining => Tenant::Running,
             Status::Failed => Tenant::Failed,
@@ -261,7 +261,8 @@ impl Worker {
                 if first == 0 {
                     rows.add(row as usize).write_volatile(found.to_bits());
                 }
-                let there = !matches!(found.tenant, Tenant::Nobody | Tenant::Busy) && (kind == ANY_KIND || found.kind == kind);
+                // The memory of one that has ended is the host's again.
+                let there = matches!(found.tenant, Tenant::Running | Tenant::Held) && (kind == ANY_KIND || found.kind == kind);
                 let large = offset.checked_add(bytes).is_some_and(|end| end <= actor.state_bytes);
                 if there && large && (!write || found.generation == generation) {
                     let state = actor.state.add(offset as usize);

@@ -109,7 +109,8 @@ impl Worker {
         let actor = self.actor(id.slot);
         // SAFETY: the slot is in range, and only the leader is here.
         let (generation, status) = unsafe { ((*actor).generation, (*actor).status) };
-        let lives = matches!(status, Status::Starting | Status::Running | Status::Held | Status::Draining | Status::Ending);
+        let starts = matches!(status, Status::Starting | Status::StartingLast);
+        let lives = starts || matches!(status, Status::Running | Status::Held | Status::Draining | Status::Ending);
         if generation == id.generation && lives { Ok(actor) } else { Err(KernelError::Stopped) }
     }
 
@@ -121,12 +122,13 @@ impl Worker {
             if what.for_good {
                 (*actor).marks &= !mark::SUPERVISED;
             }
-            let ending = matches!((*actor).status, Status::Ending | Status::Draining);
+            let ending = matches!((*actor).status, Status::Ending | Status::Draining | Status::StartingLast);
             if (*actor).status == Status::Held && !what.for_good {
-                // It has ended already; its supervisor says what becomes of it.
-                return Ok(());
+                // It has ended already, and its supervisor says what becomes of it: whoever waited for an end now might wait for good.
+                return Err(KernelError::Stopped);
             }
-            let initialises = (*actor).status == Status::Starting && (*actor).frame != HELD && what.how != How::Kill;
+            let starts = matches!((*actor).status, Status::Starting | Status::StartingLast);
+            let initialises = starts && (*actor).frame != HELD && what.how != How::Kill;
             if what.how == How::Kill {
                 (*actor).marks |= mark::KILL | mark::NO_SHUTDOWN;
             }
@@ -136,12 +138,20 @@ impl Worker {
             } else if !ending && (*actor).status != Status::Held {
                 ((*actor).reason, (*actor).detail) = reason.to_parts();
             }
+            if starts && what.how == How::Drain {
+                // What waits is handled, and no message is handled before `initialize` has ended.
+                (*actor).status = Status::StartingLast;
+                return Ok(());
+            }
             if initialises {
                 (*actor).marks |= mark::STOP;
                 return Ok(());
             }
             if (*actor).status == Status::Held {
                 (*actor).marks |= mark::NO_SHUTDOWN;
+                // A planted bug, which the chaos test must find: what waits for a held actor that is let go is forgotten.
+                #[cfg(warpring_canary)]
+                while (*actor).pop(&mut self.nodes).is_some() {}
             }
             if (*actor).frame == HELD {
                 // It has not begun, or has ended: there is nothing to clean up.
@@ -172,6 +182,7 @@ impl Worker {
                     ((*actor).reason, (*actor).detail) = ExitReason::Normal.to_parts();
                     (*actor).marks |= mark::STOP;
                 }
+                Status::StartingLast => (*actor).marks |= mark::STOP,
                 // It ends already, after what waits: now without that.
                 Status::Draining => (*actor).status = Status::Ending,
                 _ => {}
@@ -217,7 +228,7 @@ impl Worker {
                 return self.cancel_one((*actor).frame);
             }
             match (*actor).status {
-                Status::Starting => self.start(slot),
+                Status::Starting | Status::StartingLast => self.start(slot),
                 Status::Held => {
                     if (*actor).marks & mark::NEWS != 0 {
                         if self.notify_end::<F>(slot, true) {
@@ -269,8 +280,8 @@ impl Worker {
             if self.kind_table((*actor).kind).has_initialize {
                 return self.begin(slot, OP_START, HOOK, self.nothing());
             }
-            (*actor).status = Status::Running;
-            if (*actor).waiting > 0 {
+            (*actor).status = (*actor).status.started();
+            if (*actor).waiting > 0 || (*actor).status != Status::Running {
                 self.push_ready(slot);
             }
         }
@@ -327,12 +338,12 @@ impl Worker {
         let actor = self.actor(slot);
         // SAFETY: the actor is this worker's.
         unsafe {
-            if (*actor).status != Status::Starting {
+            if !matches!((*actor).status, Status::Starting | Status::StartingLast) {
                 // It was killed, or the worker stops.
                 return;
             }
             let Some(error) = failure else {
-                (*actor).status = if (*actor).marks & mark::STOP == 0 { Status::Running } else { Status::Ending };
+                (*actor).status = if (*actor).marks & mark::STOP == 0 { (*actor).status.started() } else { Status::Ending };
                 return;
             };
             let reason = match error {

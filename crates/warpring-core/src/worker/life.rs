@@ -173,6 +173,11 @@ impl Life {
     pub(super) fn copies(&mut self, copying: bool) {
         self.copying = copying;
     }
+
+    /// The worker stops, or has stopped.
+    pub(super) fn stops(&self) -> bool {
+        !matches!(self.phase, Phase::Normal | Phase::Adopting)
+    }
 }
 
 impl Worker {
@@ -431,7 +436,7 @@ impl Worker {
             match (*actor).status {
                 Status::Running | Status::Draining | Status::Ending if hook => (*actor).status = Status::Stopping,
                 // It has not begun, or has ended already.
-                Status::Starting | Status::Held if (*actor).frame == HELD => {
+                Status::Starting | Status::StartingLast | Status::Held if (*actor).frame == HELD => {
                     (*actor).frame = NONE;
                     (*actor).status = Status::Stopped;
                 }
@@ -545,7 +550,7 @@ impl Worker {
             (*actor).status = match error {
                 Some(_) => Status::Failed,
                 None if self.life.phase == Phase::Adopting && ends => Status::Ending,
-                None if self.life.phase == Phase::Adopting => Status::Running,
+                None if self.life.phase == Phase::Adopting => (*actor).status.started(),
                 // A stop has come meanwhile.
                 None if self.kind_table((*actor).kind).has_shutdown => Status::Stopping,
                 None => Status::Stopped,

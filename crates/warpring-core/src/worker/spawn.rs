@@ -56,6 +56,10 @@ impl Worker {
     /// Makes an actor of kind `kind` on this worker, whose value `fill` writes. Its `initialize` runs when its turn comes, before its
     /// first message.
     pub(crate) fn spawn(&mut self, kind: u16, mailbox: u16, fill: impl FnOnce(*mut u8)) -> Result<ActorId, KernelError> {
+        if self.life.stops() {
+            // Its `initialize` and its `shutdown` would find nobody to run them.
+            return Err(KernelError::Stopped);
+        }
         let bytes = self.kind_table(kind).bytes;
         let slot = if self.spawned.free != NONE {
             let slot = self.spawned.free;
