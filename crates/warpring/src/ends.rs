@@ -81,11 +81,43 @@ pub(crate) struct Ends {
 #[derive(Default)]
 struct State {
     watchers: HashMap<ActorId, Vec<Watcher>>,
+    /// Whom an actor monitors: with its own end it watches nobody any more.
+    watching: HashMap<ActorId, Vec<ActorId>>,
     supervised: HashMap<ActorId, Arc<Nest>>,
     recent: Recent<ExitReason>,
     /// All supervisors.
     nests: Vec<Weak<Nest>>,
     over: bool,
+}
+
+impl State {
+    /// Takes out who wants to hear of an actor's end.
+    fn watchers_of(&mut self, actor: ActorId) -> Vec<Watcher> {
+        let watchers = self.watchers.remove(&actor).unwrap_or_default();
+        for watcher in &watchers {
+            if let Watcher::Actor(to, _) = watcher
+                && let Some(others) = self.watching.get_mut(to)
+            {
+                others.retain(|other| *other != actor);
+                if others.is_empty() {
+                    self.watching.remove(to);
+                }
+            }
+        }
+        watchers
+    }
+
+    /// An actor has ended: what it monitored, its next life or its slot's next tenant does not.
+    fn watches_no_more(&mut self, actor: ActorId) {
+        for watched in self.watching.remove(&actor).unwrap_or_default() {
+            if let Some(watchers) = self.watchers.get_mut(&watched) {
+                watchers.retain(|watcher| !matches!(watcher, Watcher::Actor(to, _) if *to == actor));
+                if watchers.is_empty() {
+                    self.watchers.remove(&watched);
+                }
+            }
+        }
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -157,7 +189,10 @@ impl Shared {
             }
             Notice::Monitor { watcher, watched, tag } => {
                 shared.ends.add(watched, Watcher::Actor(watcher, tag));
-                shared.keeper.spawn(&shared, watch(Arc::clone(&shared), watched));
+                lock(&shared.ends.state).watching.entry(watcher).or_default().push(watched);
+                for one in [watched, watcher] {
+                    shared.keeper.spawn(&shared, watch(Arc::clone(&shared), one));
+                }
             }
             Notice::Link { actor, other } => shared.link(actor, other),
             _ => {}
@@ -194,8 +229,9 @@ impl Shared {
                 return;
             }
             state.recent.insert(actor, reason);
+            state.watches_no_more(actor);
             let nest = if held { state.supervised.get(&actor).cloned() } else { state.supervised.remove(&actor) };
-            (state.watchers.remove(&actor).unwrap_or_default(), nest)
+            (state.watchers_of(actor), nest)
         };
         if !held {
             self.directory.forget_actor(self, actor);
@@ -244,7 +280,10 @@ async fn watch(shared: Arc<Shared>, actor: ActorId) {
 /// Tells an actor that one that it monitors has ended; waits for room.
 async fn tell_down(shared: Arc<Shared>, to: ActorId, tag: u16, down: Down) {
     let header = shared.header(to, tag, const { lines_for(Down::SIZE) as u8 }, SendOptions::default(), None);
-    while let Err(Refusal::RingFull { .. }) = encode(&down, |parcel| shared.post(to, &header, parcel)) {
+    while let Err(Refusal::RingFull { worker }) = encode(&down, |parcel| shared.post(to, &header, parcel)) {
+        if shared.seats[worker as usize].lost.load(Ordering::Acquire) {
+            return;
+        }
         yield_once().await;
     }
 }

@@ -99,7 +99,8 @@ pub(super) fn an_actor_ends_another(setup: &Setup) -> Result<(), String> {
 }
 
 pub(super) fn monitors(setup: &Setup) -> Result<(), String> {
-    let runtime = setup.runtime()?;
+    let (letters, builder) = Letters::of(setup.builder());
+    let runtime = builder.build().named("building the runtime")?;
     let watcher = launch_on(&runtime, 1, Parent::new(0))?;
     let heard = |count: u32, down: Down| {
         eventually(format_args!("{down:?}"), || Ok(watcher.ask(ReadParent).wait().named("asking")?.downs >= count))?;
@@ -129,7 +130,14 @@ pub(super) fn monitors(setup: &Setup) -> Result<(), String> {
     let nobody = ActorId { slot: 5000, generation: 1, worker: 0 };
     same("watching nobody", watcher.ask(Watch { actor: nobody }).wait(), Ok(()))?;
     heard(3, Down { actor: nobody, reason: ExitReason::Gone })?;
-    end(runtime)
+    // With its own end an actor watches nobody any more: nothing is sent to it.
+    let (gone, other) = (launch_on(&runtime, 1, Parent::new(0))?, launch_on(&runtime, 0, Parent::new(0))?);
+    same("watching", gone.ask(Watch { actor: other.id() }).wait(), Ok(()))?;
+    for actor in [&gone, &other] {
+        same("a stop", block_on(actor.stop()), Ok(ExitReason::Shutdown))?;
+    }
+    end(runtime)?;
+    same("dead letters", letters.others().len(), 0)
 }
 
 pub(super) fn links(setup: &Setup) -> Result<(), String> {

@@ -97,7 +97,7 @@ impl<'a> RingContext<'a> {
     }
 
     /// When `other` has ended, this actor gets a message [`Down`] with the reason; at once, if it has ended before. The host passes it on,
-    /// so this is no way to hear of it within a microsecond.
+    /// so this is no way to hear of it within a microsecond. With its own end or restart an actor monitors nobody any more.
     ///
     /// # Errors
     /// [`KernelError::Overloaded`] while the ring to the host is full: nothing was done.
