@@ -515,14 +515,20 @@ fn workers_that_ask_each_other_through_different_actors_do_not_block(on: &Backen
     block_on(runtime.shutdown()).expect("clean");
 }
 
-fn a_cycle_of_asks_through_one_actor_ends_by_its_deadline(on: &Backend) {
-    let runtime = builder(on).ask_limit(Duration::from_millis(100)).build().expect("built");
+fn a_cycle_of_asks_through_one_actor_is_found(on: &Backend) {
+    let runtime = builder(on).build().expect("built");
     for workers in [(0, 0), (0, 1)] {
         let a = launch_on(&runtime, workers.0, Poker::default());
         let b = launch_on(&runtime, workers.1, Poker::default());
         let through = Through { to: b.address(), then: a.address(), depth: 3 };
         let answer = a.ask(through).within(Duration::from_secs(20)).wait();
-        assert_eq!(answer, Err(AskError::Handler(KernelError::Deadline)));
+        match answer {
+            Err(AskError::Cycle(cycle)) => {
+                assert_eq!(cycle.length, 2);
+                assert!(cycle.actors.contains(&a.id()) && cycle.actors.contains(&b.id()), "{cycle:?}");
+            }
+            other => panic!("a cycle of asks ended as {other:?}"),
+        }
         // Both are free again.
         let through = Through { to: b.address(), then: a.address(), depth: 1 };
         assert_eq!(a.ask(through).within(Duration::from_secs(20)).wait(), Ok(1));
@@ -837,7 +843,7 @@ on_every_backend! {
     high_priority_goes_first_but_not_for_ever
     chains_of_asks_across_workers_end_also_thousands_at_once
     workers_that_ask_each_other_through_different_actors_do_not_block
-    a_cycle_of_asks_through_one_actor_ends_by_its_deadline
+    a_cycle_of_asks_through_one_actor_is_found
     an_ask_to_itself_is_an_error
     a_handler_that_asks_within_a_limit_gets_a_deadline
     a_sleeping_handler_sleeps_long_enough_and_lets_others_run

@@ -277,7 +277,7 @@ impl RingKernelHandler<Do, u64> for Scribe {
         if self.hooks.start_nap_ns > 0 {
             ctx.sleep(Duration::from_nanos(self.hooks.start_nap_ns)).await;
         }
-        if self.hooks.fails > 0 && starts % self.hooks.fails == 0 {
+        if self.hooks.fails > 0 && starts.is_multiple_of(self.hooks.fails) {
             return Err(KernelError::rejected(8));
         }
         ctx.update(&self.diary, |_| ledger::write(Event::Ready { actor }));

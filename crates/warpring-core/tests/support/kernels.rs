@@ -122,16 +122,16 @@ pub type Big = [u64; 24];
 pub const CMD: u16 = 0;
 pub const BIG: u16 = 1;
 
-/// An actor without hooks.
+/// An actor without hooks. It has no padding, which a kernel that travels in a message takes along as it is.
 #[derive(Debug)]
 pub struct Probe {
-    number: u32,
+    number: u64,
     sum: Resident<u64>,
 }
 
 impl Probe {
     pub fn new(number: u32) -> Self {
-        Self { number, sum: Resident::new(0) }
+        Self { number: number.into(), sum: Resident::new(0) }
     }
 }
 
@@ -331,12 +331,12 @@ impl GpuKernel for Fussy {
 
 impl RingKernelHandler<Cmd, u64> for Probe {
     async fn handle(&self, ctx: &mut RingContext<'_>, cmd: Cmd) -> Result<u64> {
-        perform(self.number, &self.sum, ctx, cmd).await
+        perform(self.number as u32, &self.sum, ctx, cmd).await
     }
 }
 impl RingKernelHandler<Big, Big> for Probe {
     async fn handle(&self, ctx: &mut RingContext<'_>, big: Big) -> Result<Big> {
-        log(Event::BeganBig(self.number, big[0]));
+        log(Event::BeganBig(self.number as u32, big[0]));
         ctx.yield_now().await;
         Ok(big.map(|word| word + 1))
     }
