@@ -12,9 +12,10 @@ pub mod shop;
 pub mod squares;
 
 use savina::{
-    bank_transaction as transfer, big, bounded_buffer as buffer, chameneos, cigarette_smokers as smokers, counting, dictionary,
-    finish, fork_join_throughput as fork_join, logistic_map as logistic, nqueens, philosophers, ping_pong, radix_sort as radix,
-    sieve, sorted_list as list, thread_ring, trapezoid,
+    bank_transaction as transfer, big, bitonic_sort as bitonic, bounded_buffer as buffer, chameneos,
+    cigarette_smokers as smokers, counting, dictionary, finish, fork_join_throughput as fork_join, logistic_map as logistic,
+    nqueens, over_relaxation as relaxation, philosophers, ping_pong, radix_sort as radix, shortest_path as paths, sieve,
+    sleeping_barber as barber, sorted_list as list, thread_ring, trapezoid,
 };
 
 warpring::export! {
@@ -67,6 +68,10 @@ warpring::export! {
         philosophers::Look => philosophers::Seen,
     }
     philosophers::Philosopher { philosophers::Dine => () }
+    barber::Factory { barber::Begin => () }
+    barber::Room { barber::Enter => bool, barber::Left => (), barber::HowMany => u32 }
+    barber::Barber { barber::Cut => (), barber::GetNext => u32 }
+    barber::Customer { barber::Start => (), barber::Done => () }
     smokers::Arbiter { smokers::Begin => (), smokers::Started => (), smokers::HowFar => smokers::Progress }
     smokers::Smoker { smokers::Smoke => () }
     logistic::Computer { logistic::Compute => logistic::Term }
@@ -77,6 +82,8 @@ warpring::export! {
     sieve::Producer { sieve::Begin => sieve::Primes }
     sieve::Filter { sieve::Candidate => (), sieve::End => sieve::Primes }
     trapezoid::Worker { trapezoid::Integrate => trapezoid::Area }
+    paths::Block { paths::Begin => (), paths::Row => (), paths::Column => (), paths::GetRow => paths::Distances }
+    relaxation::Cell { relaxation::Begin => (), relaxation::Value => (), relaxation::GetValue => f64 }
     nqueens::Master {
         nqueens::Begin => (),
         nqueens::Board => (),
@@ -84,4 +91,5 @@ warpring::export! {
         nqueens::HowFar => nqueens::Progress,
     }
     nqueens::Worker { nqueens::Board => () }
+    bitonic::Wire { bitonic::Begin => (), bitonic::Offer => (), bitonic::GetValue => u32 }
 }

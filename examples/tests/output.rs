@@ -67,9 +67,9 @@ fn savina_runs_the_programs_that_are_named() {
 
 #[test]
 fn savina_lists_the_programs_when_a_name_is_wrong() {
-    let output = Command::new(env!("CARGO_BIN_EXE_savina")).arg("philosophers").output().expect("the program starts");
+    let output = Command::new(env!("CARGO_BIN_EXE_savina")).arg("barbers").output().expect("the program starts");
     assert_eq!(output.status.code(), Some(2));
     assert!(output.stdout.is_empty());
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.starts_with("savina: there is no `philosophers`; there are ping_pong, counting, "), "{said}");
+    assert!(said.starts_with("savina: there is no `barbers`; there are ping_pong, counting, "), "{said}");
 }

@@ -89,7 +89,8 @@ macro_rules! tests {
 }
 tests! {
     ping_pong counting fork_join_throughput thread_ring chameneos big bank_transaction dictionary sorted_list bounded_buffer
-    philosophers cigarette_smokers logistic_map radix_sort sieve trapezoid nqueens
+    philosophers sleeping_barber cigarette_smokers logistic_map radix_sort sieve trapezoid shortest_path over_relaxation nqueens
+    bitonic_sort
 }
 
 #[test]
@@ -167,7 +168,9 @@ fn facts() -> Option<serde_json::Value> {
 
 #[test]
 fn the_parameters_are_those_of_the_suite() {
-    use warpring_examples::savina::{big, chameneos, counting, fork_join_throughput, ping_pong};
+    use warpring_examples::savina::{
+        big, bitonic_sort, chameneos, counting, fork_join_throughput, over_relaxation, ping_pong, shortest_path, sleeping_barber,
+    };
     let Some(facts) = facts() else { return };
     let programs = facts["benchmarks"].as_array().expect("a list of programs");
     let fact = |package: &str| programs.iter().find(|program| program["package"] == package).expect("a program of the suite");
@@ -190,6 +193,14 @@ fn the_parameters_are_those_of_the_suite() {
     same("big", &["N", "W"], &[many.pings, many.actors]);
     let bank = bank_transaction::Params::SAVINA;
     same("banking", &["A", "N"], &[bank.accounts, bank.transactions]);
+    let barber = sleeping_barber::Params::SAVINA;
+    same("barber", &["N", "W", "APR", "AHR"], &[barber.haircuts, barber.seats, barber.production, barber.haircut]);
+    let paths = shortest_path::Params::SAVINA;
+    same("apsp", &["N", "B", "W"], &[paths.nodes, paths.side, paths.longest]);
+    let relaxation = over_relaxation::Params::SAVINA;
+    same("sor", &["JACOBI_NUM_ITER", "RANDOM_SEED"], &[relaxation.iterations, over_relaxation::SEED as u32]);
+    let bitonic = bitonic_sort::Params::SAVINA;
+    same("bitonicsort", &["N", "S"], &[bitonic.numbers, bitonic.seed]);
 
     the_answers_are_those_of_the_suite(fact);
 
@@ -203,7 +214,8 @@ fn the_parameters_are_those_of_the_suite() {
 /// What the suite names for each set of parameters of the programs that it names numbers for.
 fn the_answers_are_those_of_the_suite<'f>(fact: impl Fn(&str) -> &'f serde_json::Value) {
     use warpring_examples::savina::{
-        bounded_buffer, cigarette_smokers, logistic_map, nqueens, radix_sort, sieve, sorted_list, trapezoid,
+        bounded_buffer, cigarette_smokers, logistic_map, nqueens, over_relaxation, radix_sort, sieve, sleeping_barber,
+        sorted_list, trapezoid,
     };
     let named = |package: &str, table: &str, key: String, answer: i64| {
         let table = if table.is_empty() { &fact(package)["expected"] } else { &fact(package)["expected"][table] };
@@ -216,6 +228,9 @@ fn the_answers_are_those_of_the_suite<'f>(fact: impl Fn(&str) -> &'f serde_json:
     for p in [bounded_buffer::Params::SAVINA, bounded_buffer::Params::SMALL] {
         let key = format!("{}:{}:{}:{}", p.room, p.producers, p.consumers, p.items);
         named("bndbuffer", "bufferSize:prod:cons:items -> rounded sum", key, p.answer());
+    }
+    for p in [sleeping_barber::Params::SAVINA, sleeping_barber::Params::SMALL] {
+        named("barber", "haircuts,avHaircutRate -> result", format!("{},{}", p.haircuts, p.haircut), p.answer());
     }
     for p in [cigarette_smokers::Params::SAVINA, cigarette_smokers::Params::LONG] {
         let table = "rounds,smokers -> next PRNG value after the run (2 draws a round)";
@@ -233,6 +248,11 @@ fn the_answers_are_those_of_the_suite<'f>(fact: impl Fn(&str) -> &'f serde_json:
     for p in [trapezoid::Params::SAVINA, trapezoid::Params::SMALL] {
         named("trapezoid", "N (100 workers) -> round(result*1e8)", p.pieces.to_string(), p.answer());
     }
+    for (i, p) in [over_relaxation::Params::SAVINA, over_relaxation::Params::EIGHTY].iter().enumerate() {
+        assert_eq!(fact("sor")["default_params"]["DATA_SIZES"][i].as_u64(), Some(p.size.into()));
+        let sum = fact("sor")["expected"]["REF_VAL per size index (tolerance 1e-12)"][i].as_f64().expect("a number");
+        assert_eq!((sum * 1e12).round() as i64, p.answer(), "{p:?}");
+    }
     for p in [nqueens::Params::SAVINA, nqueens::Params::SMALL] {
         let solutions = &fact("nqueenk")["expected"]["SIZE -> solutions"][p.size as usize - 1];
         assert_eq!(solutions.as_i64(), Some(p.answer()), "{} queens", p.size);
@@ -242,14 +262,16 @@ fn the_answers_are_those_of_the_suite<'f>(fact: impl Fn(&str) -> &'f serde_json:
 /// The other parameters that the suite names an answer for.
 #[test]
 fn longer_runs_give_their_answers_too() {
-    use warpring_examples::savina::{cigarette_smokers, logistic_map};
+    use warpring_examples::savina::{cigarette_smokers, logistic_map, over_relaxation};
     let after = on_a_runtime(cpu(2), |runtime| {
         let params = logistic_map::Params::TWENTY;
         assert_eq!(logistic_map::run(runtime, params)?.answer, params.answer());
         let params = cigarette_smokers::Params::LONG;
         assert_eq!(cigarette_smokers::run(runtime, params)?.answer, params.answer());
+        let params = over_relaxation::Params::EIGHTY;
+        assert_eq!(over_relaxation::run(runtime, params)?.answer, params.answer());
         Ok(())
     });
-    after.result.expect("both end");
+    after.result.expect("all end");
     assert_eq!((after.dead_letters, after.shutdown), (0, Ok(())));
 }

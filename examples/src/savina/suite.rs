@@ -7,8 +7,9 @@ use warpring::module::Handles;
 use warpring::{Address, RingMessage, Runtime};
 
 use super::{
-    bank_transaction, big, bounded_buffer, chameneos, cigarette_smokers, counting, dictionary, fork_join_throughput,
-    logistic_map, nqueens, philosophers, ping_pong, radix_sort, sieve, sorted_list, thread_ring, trapezoid,
+    bank_transaction, big, bitonic_sort, bounded_buffer, chameneos, cigarette_smokers, counting, dictionary,
+    fork_join_throughput, logistic_map, nqueens, over_relaxation, philosophers, ping_pong, radix_sort, shortest_path, sieve,
+    sleeping_barber, sorted_list, thread_ring, trapezoid,
 };
 
 /// Why a program failed.
@@ -65,7 +66,7 @@ macro_rules! program {
 }
 
 /// All of them, in the order of the suite.
-pub static PROGRAMS: [Program; 17] = [
+pub static PROGRAMS: [Program; 21] = [
     program!(ping_pong),
     program!(counting),
     program!(fork_join_throughput),
@@ -77,12 +78,16 @@ pub static PROGRAMS: [Program; 17] = [
     program!(sorted_list),
     program!(bounded_buffer),
     program!(philosophers),
+    program!(sleeping_barber),
     program!(cigarette_smokers),
     program!(logistic_map),
     program!(radix_sort),
     program!(sieve),
     program!(trapezoid),
+    program!(shortest_path),
+    program!(over_relaxation),
     program!(nqueens),
+    program!(bitonic_sort),
 ];
 
 /// Looks every now and then until `look` finds something. An actor cannot send to the host, so the host has to look.
