@@ -19,6 +19,19 @@ pub struct ActorId {
     pub worker: u16,
 }
 
+impl ActorId {
+    /// All three as one word, the slot lowest: what messages, letters and files carry.
+    #[inline(always)]
+    pub const fn to_bits(self) -> u64 {
+        self.slot as u64 | (self.generation as u64) << 32 | (self.worker as u64) << 48
+    }
+    /// The id of such a word; every word is one.
+    #[inline(always)]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self { slot: bits as u32, generation: (bits >> 32) as u16, worker: (bits >> 48) as u16 }
+    }
+}
+
 impl fmt::Display for ActorId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}.{}", self.worker, self.slot, self.generation)
@@ -36,12 +49,11 @@ impl RingMessage for ActorId {
     const FINGERPRINT: u64 = <Self as State>::FINGERPRINT;
     #[inline(always)]
     fn encode(&self, out: &mut [u8]) {
-        (u64::from(self.slot) | u64::from(self.generation) << 32 | u64::from(self.worker) << 48).encode(out)
+        self.to_bits().encode(out)
     }
     #[inline(always)]
     fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
-        let v = u64::decode(bytes)?;
-        Ok(Self { slot: v as u32, generation: (v >> 32) as u16, worker: (v >> 48) as u16 })
+        u64::decode(bytes).map(Self::from_bits)
     }
 }
 
@@ -131,9 +143,7 @@ macro_rules! plain_name {
         }
     };
 }
-plain_name!(Address, 1, |a| [u64::from(a.id.slot) | u64::from(a.id.generation) << 32 | u64::from(a.id.worker) << 48], |w| {
-    Self::new(ActorId { slot: w[0] as u32, generation: (w[0] >> 32) as u16, worker: (w[0] >> 48) as u16 })
-});
+plain_name!(Address, 1, |a| [a.id.to_bits()], |w| Self::new(ActorId::from_bits(w[0])));
 plain_name!(
     GroupAddress,
     2,

@@ -432,7 +432,7 @@ impl<'a> RingContext<'a> {
         let what = (tag, const { lines_for(M::SIZE) as u8 });
         let (worker, frame) = (self.worker, self.frame);
         let (timer, code, detail) = with_team!(self.team, |team, _F| {
-            team.note(|| digest(target(to), message).wrapping_add(delay));
+            team.note(|| digest(to.to_bits(), message).wrapping_add(delay));
             team.lead(|| {
                 // SAFETY: only the leader is inside `lead`, and the scheduler is not running while a handler does.
                 encode(message, |parcel| unsafe { (*worker).set_timer(frame, to, what, (delay, period), parcel) })
@@ -452,7 +452,7 @@ impl<'a> RingContext<'a> {
     fn send<M: RingMessage>(&mut self, to: ActorId, what: crate::worker::Send, message: &M) -> Sent {
         let (worker, frame) = (self.worker, self.frame);
         with_team!(self.team, |team, F| {
-            team.note(|| digest(target(to), message));
+            team.note(|| digest(to.to_bits(), message));
             team.lead(|| {
                 // SAFETY: only the leader is inside `lead`, and the scheduler is not running while a handler does.
                 encode(message, |parcel| unsafe { (*worker).send::<F>(frame, to, what, parcel) })
@@ -475,10 +475,6 @@ impl<'a> RingContext<'a> {
         // different objects.
         with_team!(self.team, |team, _F| team.lead(|| unsafe { f(&mut *worker, &mut *frame) }))
     }
-}
-
-fn target(to: ActorId) -> u64 {
-    u64::from(to.slot) | u64::from(to.generation) << 32 | u64::from(to.worker) << 48
 }
 
 /// A time in nanoseconds, at most 292 years.

@@ -127,17 +127,17 @@ impl RingMessage for Change {
             [op | u64::from(small) << 16 | u64::from(topic) << 32, name, actor, message]
         };
         match *self {
-            Self::Register { name, actor, kind } => words(1, kind, 0, name.number(), word(actor), 0),
+            Self::Register { name, actor, kind } => words(1, kind, 0, name.number(), actor.to_bits(), 0),
             Self::Unregister { name } => words(2, 0, 0, name.number(), 0, 0),
             Self::Open { name, topic, message } => words(3, 0, topic, name.number(), 0, message),
-            Self::Subscribe { topic, who } => words(4, who.tag, topic, 0, word(who.actor), 0),
-            Self::Unsubscribe { topic, actor } => words(5, 0, topic, 0, word(actor), 0),
+            Self::Subscribe { topic, who } => words(4, who.tag, topic, 0, who.actor.to_bits(), 0),
+            Self::Unsubscribe { topic, actor } => words(5, 0, topic, 0, actor.to_bits(), 0),
         }
         .encode(out)
     }
     fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let w = <[u64; 4]>::decode(bytes)?;
-        let (small, topic, actor) = ((w[0] >> 16) as u16, (w[0] >> 32) as u32, id(w[2]));
+        let (small, topic, actor) = ((w[0] >> 16) as u16, (w[0] >> 32) as u32, ActorId::from_bits(w[2]));
         let name = Name::decode(&w[1].to_le_bytes())?;
         Ok(match w[0] as u16 {
             1 => Self::Register { name, actor, kind: small },
@@ -148,16 +148,6 @@ impl RingMessage for Change {
             _ => return Err(Malformed),
         })
     }
-}
-
-#[inline(always)]
-fn word(actor: ActorId) -> u64 {
-    u64::from(actor.slot) | u64::from(actor.generation) << 32 | u64::from(actor.worker) << 48
-}
-
-#[inline(always)]
-fn id(word: u64) -> ActorId {
-    ActorId { slot: word as u32, generation: (word >> 32) as u16, worker: (word >> 48) as u16 }
 }
 
 /// Places of a table for so many names: a power of two, at least twice as many.
@@ -271,7 +261,7 @@ impl Directory {
     #[inline]
     pub(crate) fn actor(&self, name: Name, kind: u16) -> Option<ActorId> {
         let entry = find(self.table(0, self.size.names), name.number())?;
-        (entry.what == u64::from(kind)).then(|| id(entry.of))
+        (entry.what == u64::from(kind)).then(|| ActorId::from_bits(entry.of))
     }
 
     /// The topic with this name, and the type of its messages.
@@ -296,7 +286,7 @@ impl Directory {
             let count = (*self.part::<Topic>(2).add(topic as usize)).subscribers;
             (index < count).then(|| {
                 let [actor, tag] = *self.seat(topic, index);
-                Subscriber { actor: id(actor), tag: tag as u16 }
+                Subscriber { actor: ActorId::from_bits(actor), tag: tag as u16 }
             })
         }
     }
@@ -319,7 +309,7 @@ impl Directory {
         let size = self.size;
         match *change {
             Change::Register { name, actor, kind } => {
-                put(self.table_mut(0, size.names), Entry { name: name.number(), what: kind.into(), of: word(actor) })
+                put(self.table_mut(0, size.names), Entry { name: name.number(), what: kind.into(), of: actor.to_bits() })
             }
             Change::Unregister { name } => {
                 take_out(self.table_mut(0, size.names), name.number());
@@ -348,7 +338,7 @@ impl Directory {
             for index in (at..end).rev() {
                 self.move_seat(topic, index, index + 1);
             }
-            self.seat(topic, at).write([word(who.actor), who.tag.into()]);
+            self.seat(topic, at).write([who.actor.to_bits(), who.tag.into()]);
         }
         true
     }

@@ -40,12 +40,8 @@ const NOW: u64 = 6;
 const PANIC_ON_ONE_LANE: u64 = 7;
 const ASK_THEN_LONG: u64 = 8;
 
-fn pack(id: ActorId) -> u64 {
-    u64::from(id.slot) | u64::from(id.generation) << 32 | u64::from(id.worker) << 48
-}
-
-fn unpack(word: u64) -> Address<Node> {
-    Address::new(ActorId { slot: word as u32, generation: (word >> 32) as u16, worker: (word >> 48) as u16 })
+fn named(word: u64) -> Address<Node> {
+    Address::new(ActorId::from_bits(word))
 }
 
 const PANIC_LINE: u32 = line!() + 23;
@@ -61,7 +57,7 @@ impl RingKernelHandler<Words, Words> for Node {
                 Ok([count, u64::from(ctx.lane()) - u64::from(ctx.lane()), 0, 0])
             }
             ASK => {
-                let [count, ..] = ctx.ask(unpack(a), [b, c, a, 0]).await?;
+                let [count, ..] = ctx.ask(named(a), [b, c, a, 0]).await?;
                 let sum = ctx.reduce(10, 0, |i| u64::from(i) + count, |x, y| x + y);
                 Ok([count, sum, 0, 0])
             }
@@ -76,7 +72,7 @@ impl RingKernelHandler<Words, Words> for Node {
             }
             TELL => {
                 for i in 0..b {
-                    ctx.tell(unpack(a), [COUNT, 1, i, 0]).await?;
+                    ctx.tell(named(a), [COUNT, 1, i, 0]).await?;
                 }
                 Ok([b, 0, 0, 0])
             }
@@ -105,7 +101,7 @@ impl RingKernelHandler<Long, Long> for Node {
             // The reply that comes in and the one that goes out use the same buffer of the frame.
             let mut inner = message;
             inner[0] = COUNT;
-            let reply = ctx.ask(unpack(message[1]), inner).await?;
+            let reply = ctx.ask(named(message[1]), inner).await?;
             return Ok(core::array::from_fn(|i| reply[39 - i] * 2));
         }
         Ok(core::array::from_fn(|i| message[i] + i as u64))
@@ -126,7 +122,7 @@ fn an_actor_asks_another_on_its_own_and_on_another_worker() {
             let far = sim.launch(1, 0, Node::new());
             for (round, to) in [peer, far, peer, far].into_iter().enumerate() {
                 let count = 7 * (1 + round as u64 / 2);
-                assert_eq!(sim.ask(near, 0, [ASK, pack(to), COUNT, 7]), Ok::<Words, _>([count, 45 + 10 * count, 0, 0]));
+                assert_eq!(sim.ask(near, 0, [ASK, to.to_bits(), COUNT, 7]), Ok::<Words, _>([count, 45 + 10 * count, 0, 0]));
             }
             assert_eq!(sim.machine.violations(), []);
             assert_eq!(sim.machine.take_failures(), []);
@@ -141,9 +137,9 @@ fn two_actors_on_two_workers_ask_each_other_at_once() {
         let (a, b) = (sim.launch(0, 0, Node::new()), sim.launch(1, 0, Node::new()));
         let third = sim.launch(1, 0, Node::new());
         // a waits for b, which waits for the third on its own worker; and the other way round through a chain of asks.
-        let first = sim.rig.ask(a, 0, [ASK, pack(b), COUNT, 1]);
-        let second = sim.rig.ask(b, 0, [ASK, pack(third), COUNT, 1]);
-        let third = sim.rig.ask(third, 0, [ASK, pack(a), COUNT, 1]);
+        let first = sim.rig.ask(a, 0, [ASK, b.to_bits(), COUNT, 1]);
+        let second = sim.rig.ask(b, 0, [ASK, third.to_bits(), COUNT, 1]);
+        let third = sim.rig.ask(third, 0, [ASK, a.to_bits(), COUNT, 1]);
         for pending in [first, second, third] {
             assert_eq!(sim.wait::<Words>(&pending).map(|reply| reply[0]), Ok(1), "seed {seed}");
         }
@@ -156,13 +152,13 @@ fn a_long_reply_does_not_overwrite_the_one_that_slower_lanes_still_read() {
         let mut sim = Simulated::new(&MODULE, 2, options(seed));
         let (near, far) = (sim.launch(0, 0, Node::new()), sim.launch(1, 0, Node::new()));
         let mut message = [3; 40];
-        (message[0], message[1]) = (ASK, pack(far));
+        (message[0], message[1]) = (ASK, far.to_bits());
         let reply: Long = sim.ask(near, 1, message).unwrap();
         let far_reply = |i: usize| {
             if i == 0 {
                 0
             } else if i == 1 {
-                pack(far) + 1
+                far.to_bits() + 1
             } else {
                 3 + i as u64
             }
@@ -179,9 +175,9 @@ fn the_same_handlers_run_on_threads() {
     assert_eq!(threads.wait(&launched), Ok(()));
     let (b, launched) = threads.rig.launch(1, 0, Node::new());
     assert_eq!(threads.wait(&launched), Ok(()));
-    let pending = threads.rig.ask(a, 0, [ASK, pack(b), COUNT, 7]);
+    let pending = threads.rig.ask(a, 0, [ASK, b.to_bits(), COUNT, 7]);
     assert_eq!(threads.wait::<Words>(&pending), Ok([7, 115, 0, 0]));
-    let pending = threads.rig.ask(a, 0, [TELL, pack(b), 10, 0]);
+    let pending = threads.rig.ask(a, 0, [TELL, b.to_bits(), 10, 0]);
     assert_eq!(threads.wait::<Words>(&pending), Ok([10, 0, 0, 0]));
     let pending = threads.rig.ask(a, 0, [SLEEP, 1000, 0, 0]);
     let [before, after, ..] = threads.wait::<Words>(&pending).unwrap();
@@ -210,7 +206,7 @@ fn an_ask_ends_at_its_deadline() {
     let mut sim = Simulated::with(&MODULE, Limits { workers: 2, ask_limit_ns: 1_000_000, ..Limits::default() }, options(3));
     let (a, b) = (sim.launch(0, 0, Node::new()), sim.launch(1, 0, Node::new()));
     let start = sim.machine.clock().now_ns();
-    assert_eq!(sim.ask::<_, Words>(a, 0, [ASK, pack(b), SLEEP, 50_000_000]), Err(KernelError::Deadline));
+    assert_eq!(sim.ask::<_, Words>(a, 0, [ASK, b.to_bits(), SLEEP, 50_000_000]), Err(KernelError::Deadline));
     let took = sim.machine.clock().now_ns() - start;
     assert!((900_000..2_000_000).contains(&took), "{took}");
 }
@@ -222,7 +218,8 @@ fn idle_means_that_nobody_has_anything_to_do() {
         let nodes: Vec<_> = (0..4).map(|worker| sim.launch(worker, 0, Node::new())).collect();
         // Somebody to ask who asks nobody, or they could wait for each other.
         let leaves: Vec<_> = (0..4).map(|worker| sim.launch(worker, 0, Node::new())).collect();
-        let asks: Vec<_> = (0..12).map(|i| sim.rig.ask(nodes[i % 4], 0, [ASK, pack(leaves[i * 7 / 4 % 4]), COUNT, 1])).collect();
+        let asks: Vec<_> =
+            (0..12).map(|i| sim.rig.ask(nodes[i % 4], 0, [ASK, leaves[i * 7 / 4 % 4].to_bits(), COUNT, 1])).collect();
         sim.settle();
         for pending in asks {
             assert!(sim.rig.reply::<Words>(&pending).expect("idle, but an ask is not answered").is_ok());
@@ -236,7 +233,7 @@ fn tells_wait_for_room_in_a_ring_and_all_arrive_or_are_accounted_for() {
         let limits = Limits { workers: 2, ring_lines: 16, ..Limits::default() };
         let mut sim = Simulated::with(&MODULE, limits, options(seed));
         let (a, b) = (sim.launch(0, 0, Node::new()), sim.launch(1, 0, Node::new()));
-        assert_eq!(sim.ask(a, 0, [TELL, pack(b), 100, 0]), Ok::<Words, _>([100, 0, 0, 0]));
+        assert_eq!(sim.ask(a, 0, [TELL, b.to_bits(), 100, 0]), Ok::<Words, _>([100, 0, 0, 0]));
         // The host's ask comes by another ring than the tells, so it might overtake them.
         sim.settle();
         let [count, ..] = sim.ask::<_, Words>(b, 0, [COUNT, 0, 0, 0]).unwrap();
@@ -272,7 +269,7 @@ fn a_panic_fails_the_actor_and_nobody_else() {
         assert!(place.file.ends_with("sim_actors.rs") && place.line == PANIC_LINE, "{place}");
         assert_eq!(sim.machine.violations(), []);
         assert_eq!(sim.ask::<_, Words>(bad, 0, [COUNT, 1, 0, 0]), Err(KernelError::Stopped));
-        assert_eq!(sim.ask::<_, Words>(asker, 0, [ASK, pack(bad), COUNT, 1]), Err(KernelError::Stopped));
+        assert_eq!(sim.ask::<_, Words>(asker, 0, [ASK, bad.to_bits(), COUNT, 1]), Err(KernelError::Stopped));
         assert!(sim.wait::<Words>(&sleeper).is_ok());
         assert_eq!(sim.ask(good, 0, [COUNT, 1, 0, 0]), Ok::<Words, _>([1, 0, 0, 0]));
         let probe = sim.rig.probe(0);
@@ -299,7 +296,7 @@ fn a_panic_on_one_lane_ends_the_handler_on_all() {
 fn the_machine_may_change_threads() {
     let mut sim = Simulated::new(&MODULE, 2, options(6));
     let (a, b) = (sim.launch(0, 0, Node::new()), sim.launch(1, 0, Node::new()));
-    let pending = sim.rig.ask(a, 0, [ASK, pack(b), COUNT, 7]);
+    let pending = sim.rig.ask(a, 0, [ASK, b.to_bits(), COUNT, 7]);
     let mut machine = sim.machine;
     let mut switches = 0;
     let machine = loop {
@@ -339,7 +336,7 @@ fn a_machine_is_dropped_in_the_middle_of_a_handler() {
     for seed in 0..20 {
         let mut sim = Simulated::new(&MODULE, 2, options(seed));
         let (a, b) = (sim.launch(0, 0, Node::new()), sim.launch(1, 0, Node::new()));
-        sim.rig.ask(a, 0, [ASK, pack(b), COUNT, 7]);
+        sim.rig.ask(a, 0, [ASK, b.to_bits(), COUNT, 7]);
         sim.rig.ask(b, 0, [SLEEP, 1000, 0, 0]);
         sim.machine.run(300 + 17 * seed as u32);
     }

@@ -122,22 +122,19 @@ impl RingKernelHandler<Down, ()> for Parent {
     async fn handle(&self, ctx: &mut RingContext<'_>, down: Down) -> Result<()> {
         ctx.update(&self.downs, |downs| *downs += 1);
         let (code, detail) = down.reason.to_parts();
-        let id = down.actor;
-        let who = u64::from(id.slot) | u64::from(id.generation) << 32 | u64::from(id.worker) << 48;
-        ctx.update(&self.last, |last| *last = [who, u64::from(code) | u64::from(detail) << 32]);
+        ctx.update(&self.last, |last| *last = [down.actor.to_bits(), u64::from(code) | u64::from(detail) << 32]);
         Ok(())
     }
 }
 impl RingKernelHandler<ReadParent, Fared> for Parent {
     async fn handle(&self, ctx: &mut RingContext<'_>, _: ReadParent) -> Result<Fared> {
         let [who, why] = *ctx.read(&self.last);
-        let actor = ActorId { slot: who as u32, generation: (who >> 32) as u16, worker: (who >> 48) as u16 };
         let reason = warpring::ExitReason::from_parts(why as u16, (why >> 32) as u32).unwrap_or(warpring::ExitReason::Gone);
         Ok(Fared {
             total: *ctx.read(&self.total),
             initialized: *ctx.read(&self.initialized),
             downs: *ctx.read(&self.downs),
-            last: Down { actor, reason },
+            last: Down { actor: ActorId::from_bits(who), reason },
         })
     }
 }

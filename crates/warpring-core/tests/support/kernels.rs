@@ -294,10 +294,10 @@ async fn carry_out(sum: &Resident<u64>, ctx: &mut RingContext<'_>, cmd: Cmd) -> 
 
 /// An id as a number, and back.
 pub fn word(id: ActorId) -> u64 {
-    u64::from(id.slot) | u64::from(id.generation) << 32 | u64::from(id.worker) << 48
+    id.to_bits()
 }
 pub fn unword(word: u64) -> Address<Probe> {
-    Address::new(ActorId { slot: word as u32, generation: (word >> 32) as u16, worker: (word >> 48) as u16 })
+    Address::new(ActorId::from_bits(word))
 }
 
 async fn start_and_drop(ctx: &mut RingContext<'_>, to: Address<Probe>, cmd: Cmd) {

@@ -148,9 +148,8 @@ fn put_id(out: &mut Vec<u8>, (run, number): (u64, u64)) {
 
 /// Generation 0 is no actor's, and stands for none.
 fn put_actor(out: &mut Vec<u8>, actor: Option<ActorId>) {
-    let ActorId { slot, generation, worker } = actor.unwrap_or_default();
     out.push(u8::from(actor.is_some()));
-    put(out, u64::from(slot) | u64::from(generation) << 32 | u64::from(worker) << 48);
+    put(out, actor.unwrap_or_default().to_bits());
 }
 
 fn put_text(out: &mut Vec<u8>, text: &str) {
@@ -288,7 +287,7 @@ impl<'a> Reader<'a> {
     fn actor(&mut self) -> Option<Option<ActorId>> {
         let there = self.flag()?;
         let id = self.u64()?;
-        Some(there.then_some(ActorId { slot: id as u32, generation: (id >> 32) as u16, worker: (id >> 48) as u16 }))
+        Some(there.then_some(ActorId::from_bits(id)))
     }
 }
 
