@@ -43,7 +43,7 @@ impl Rule {
     pub const fn cure(self) -> &'static str {
         match self {
             Self::Extern => {
-                "kernels cannot allocate, call C or use statics of other languages; keep state in `Resident` fields of fixed size, and compare arrays by their elements (`==` calls `memcmp`)"
+                "kernels cannot allocate, call C or use statics of other languages; keep state in `Resident` fields of fixed size"
             }
             Self::ReadOnlyLoad => {
                 "take raw pointers where memory is shared, no `&T` without a cell, and read through a scoped word"

@@ -10,6 +10,9 @@
 //! | `warpring_run` | one per worker | runs the workers, or the one that [`Grid::only`] names |
 //! | `warpring_finish` | one, of a warp | answers what the workers have left, after all have ended |
 
+#[cfg(any(test, target_arch = "nvptx64"))]
+mod memcmp;
+
 use crate::module::Module;
 use crate::plan::Plan;
 use crate::post::FALLEN_LANES;

@@ -237,7 +237,7 @@ pub enum Kind {
     End = 7,
     /// An actor of another worker spawns one here. It waits for the reply.
     Spawn = 8,
-    /// Workers look for cycles of asks; among letters: one was found.
+    /// Workers look for cycles of asks.
     Probe = 9,
 }
 

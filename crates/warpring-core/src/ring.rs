@@ -268,6 +268,20 @@ impl Lines {
         unsafe { self.fill::<S>(header, payload) }
     }
 
+    /// Takes the payload out, to be sent on as it is.
+    ///
+    /// # Safety
+    /// As for [`header`](Self::header); `lines` is the message's own count.
+    pub(crate) unsafe fn with_parcel<R>(&self, lines: u8, f: impl FnOnce(Parcel<'_>) -> R) -> R {
+        let mut rest = [0; MAX_WORDS - FIRST_WORDS];
+        let rest = &mut rest[..(usize::from(lines.max(1)) - 1) * NEXT_WORDS];
+        // SAFETY: contract.
+        unsafe {
+            self.rest(rest);
+            f(Parcel { first: self.first(), rest })
+        }
+    }
+
     /// Copies a message from other lines into lines that the caller owns.
     ///
     /// # Safety

@@ -19,7 +19,6 @@ mod timer;
 mod topics;
 
 pub use copy::{ANY_KIND, CONTROL_COPY, CopyRows, ROW_BYTES, Row, Tenant, Used};
-pub use cycle::{CYCLE_NAMES, cycle_names, read_cycle};
 pub use end::{CONTROL_END, CONTROL_RESTART, CONTROL_WATCH, End, How};
 pub use life::{
     ADOPT_RESTORED, ADOPT_SPAWNED, ADOPT_SUPERVISED, Adopt, CONTROL_ADOPT, CONTROL_DRAIN, CONTROL_PROBE, CONTROL_STOP, Report,
@@ -121,8 +120,6 @@ pub struct Hooks {
     /// A message that wanted no reply was not handled to its end. `header.lines` is 0 if a handler had taken it: then its payload
     /// is gone, and the lines hold nothing.
     pub dead_letter: unsafe fn(*const (), worker: u32, header: &Header, message: Lines, reason: KernelError),
-    /// Asks form a cycle: the number of the report, how many actors, and the first of them (see [`cycle_names`]).
-    pub ask_cycle: unsafe fn(*const (), report: u32, length: u32, names: &[u64; CYCLE_NAMES]),
     /// Something happened that the host has to know.
     pub notice: unsafe fn(*const (), &Notice),
 }
@@ -131,7 +128,7 @@ pub struct Hooks {
 #[cfg(target_arch = "nvptx64")]
 #[derive(Clone, Copy, Default)]
 pub struct Hooks {
-    _unused: [usize; 8],
+    _unused: [usize; 7],
 }
 
 /// A pool or list of frames, by index.

@@ -5,7 +5,6 @@ use std::fmt;
 use std::sync::Mutex;
 
 use warpring_core::ActorId;
-use warpring_core::worker::{CYCLE_NAMES, cycle_names};
 
 /// Actors that asked each other in a circle, so that none of them could answer. The ask of the first one has failed, which lets the
 /// others go on.
@@ -43,12 +42,13 @@ pub(crate) struct AskCycles(Mutex<VecDeque<(u32, AskCycle)>>);
 const LOG: usize = 1024;
 
 impl AskCycles {
-    pub(crate) fn add(&self, report: u32, length: u32, names: &[u64; CYCLE_NAMES]) {
+    /// A worker's report of a cycle of `length` actors, which names the first of them.
+    pub(crate) fn add(&self, report: u32, length: u32, actors: &[ActorId]) {
         let mut log = self.0.lock().unwrap_or_else(|e| e.into_inner());
         if log.len() == LOG {
             log.pop_front();
         }
-        log.push_back((report, AskCycle { actors: cycle_names(length, names).collect(), length }));
+        log.push_back((report, AskCycle { actors: actors.iter().take(length as usize).copied().collect(), length }));
     }
 
     pub(crate) fn find(&self, report: u32) -> Option<AskCycle> {

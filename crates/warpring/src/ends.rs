@@ -179,6 +179,9 @@ impl Ends {
 impl Shared {
     /// A worker tells something. On its own thread, or on the one that takes a grid's letters: nothing here waits.
     pub(crate) fn hear(&self, notice: &Notice) {
+        if let Notice::Cycle { report, length, actors } = notice {
+            return self.cycles.add(*report, *length, actors);
+        }
         let Some(shared) = self.arc() else { return };
         match *notice {
             Notice::Ended { actor, reason, held } => {

@@ -10,7 +10,7 @@ use warpring_core::plan::{Limits, Plan, spawn_stride};
 use warpring_core::ring::{Lines, Producer, SharedProducer};
 use warpring_core::scoped::System;
 use warpring_core::team::Cpu;
-use warpring_core::worker::{CYCLE_NAMES, Hooks, MAX_PORTS, Notice, Worker, lane_bytes};
+use warpring_core::worker::{Hooks, MAX_PORTS, Notice, Worker, lane_bytes};
 use warpring_core::{ActorId, KernelError, Priority};
 
 use crate::ask_cycle::AskCycles;
@@ -493,11 +493,4 @@ pub(crate) unsafe fn hook_dead_letter(data: *const (), worker: u32, header: &Hea
     let message = (header.lines > 0).then_some(message);
     // SAFETY: contract; the lines are acquired or owned (`Hooks::dead_letter`).
     unsafe { (*data.cast::<Shared>()).dead.add(worker, header, message, reason) }
-}
-
-/// # Safety
-/// `data` is a live `Shared`.
-pub(crate) unsafe fn hook_ask_cycle(data: *const (), report: u32, length: u32, names: &[u64; CYCLE_NAMES]) {
-    // SAFETY: contract.
-    unsafe { &*data.cast::<Shared>() }.cycles.add(report, length, names);
 }

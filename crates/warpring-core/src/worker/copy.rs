@@ -103,7 +103,7 @@ pub struct Used {
 impl RingMessage for Used {
     const SIZE: usize = 8;
     const ALIGN: usize = 8;
-    const FINGERPRINT: u64 = 5;
+    const FINGERPRINT: u64 = 7;
     fn encode(&self, out: &mut [u8]) {
         (u64::from(self.launched) | u64::from(self.spawned) << 32).encode(out)
     }

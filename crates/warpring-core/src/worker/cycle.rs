@@ -32,25 +32,24 @@
 //! in, R. P. Brent's method (BIT 20, 1980) finds that it goes in circles.
 
 use super::Worker;
+use super::notice::{CYCLE_NAMES, Notice};
 use crate::address::ActorId;
 use crate::error::KernelError;
 use crate::frame::{Frame, NONE, Waiting};
 use crate::layout;
 use crate::mailbox::Status;
 use crate::message::{FIRST_WORDS, Header, Kind, NEXT_WORDS, Packed, Parcel};
-use crate::ring::{Consumer, Lines, Producer};
+use crate::ring::{Consumer, Lines};
 use crate::scoped::Device;
 use crate::team::Fabric;
 
-/// Actors of a cycle that a report names.
-pub const CYCLE_NAMES: usize = NEXT_WORDS;
 /// So long a handler waits before it sends its first probe, if asks have no shorter limit.
 const PROBE_AFTER_NS: u64 = 2_000_000;
 /// Probes for one ask; each pause is twice the one before.
 const PROBES: u8 = 8;
 /// A probe goes over so many edges at most.
 const MOST_EDGES: u32 = 1 << 20;
-/// Lines of a probe, and of a report.
+/// Lines of a probe.
 const LINES: u8 = 2;
 
 /// A worker's part in finding cycles.
@@ -80,12 +79,12 @@ struct Probe {
     mark: u64,
     /// The edge that it comes along: origin and number of the ask.
     along: u64,
+    /// Its actors, as far as there is room.
     names: [u64; CYCLE_NAMES],
 }
 
-const fn word(actor: ActorId) -> u64 {
-    actor.slot as u64 | (actor.generation as u64) << 32 | (actor.worker as u64) << 48
-}
+// They fill the probe's second line.
+const _: () = assert!(CYCLE_NAMES == NEXT_WORDS);
 
 impl Worker {
     /// An actor asks one that is busy: the worker looks for cycles after a while.
@@ -173,7 +172,8 @@ impl Worker {
         // SAFETY: contract.
         unsafe {
             let slot = (*frame).actor;
-            let actor = word(ActorId { slot, generation: (*self.actor(slot)).generation, worker: self.index as u16 });
+            let generation = (*self.actor(slot)).generation;
+            let actor = ActorId { slot, generation, worker: self.index as u16 }.to_bits();
             if probe.length == 0
                 && let Some(name) = probe.names.get_mut(probe.edges as usize)
             {
@@ -191,7 +191,7 @@ impl Worker {
 
     /// A probe has come from another worker. All replies have to be taken before.
     pub(super) fn probed<F: Fabric>(&mut self, ring: &mut Consumer, header: &Packed, lines: Lines) {
-        let mut names = [0; NEXT_WORDS];
+        let mut names = [0; CYCLE_NAMES];
         // SAFETY: `peek` acquired the lines; a probe has as many as that.
         let [first, digest, mark, along] = unsafe {
             if header.lines() == LINES {
@@ -212,6 +212,7 @@ impl Worker {
             names,
         };
         ring.advance(header.lines());
+        self.counters.received += 1;
         self.take_all_replies::<F>();
         self.chase::<F>(probe);
     }
@@ -250,7 +251,7 @@ impl Worker {
                     return;
                 }
                 probe = Probe { first: probe.digest, length: probe.edges, digest: layout::EMPTY, edges: 0, ..probe };
-            } else if probe.mark == word(probe.to) {
+            } else if probe.mark == probe.to.to_bits() {
                 // A cycle that it did not begin in: those who are in it send probes of their own.
                 return;
             }
@@ -297,13 +298,7 @@ impl Worker {
             deadline: probe.length,
         };
         let first: [u64; FIRST_WORDS] = [probe.first, probe.digest, probe.mark, probe.along];
-        // SAFETY: the worker's number is in range.
-        let ring: &mut Producer = unsafe { &mut (*self.peers.add(worker as usize)).requests_out };
-        if ring.push::<F::Mesh>(&header, Parcel { first, rest: &probe.names }) {
-            // SYNC: sleep: the other worker executes the barrier for both before it sleeps.
-            crate::scoped::light_barrier();
-            self.wake_peer::<F>(worker);
-        }
+        let _ = self.push_to_peer::<F>(worker, &header, Parcel { first, rest: &probe.names });
     }
 
     /// The ask of this frame is part of a cycle: the host is told, and then the ask fails. Without room for the report it goes on
@@ -312,7 +307,8 @@ impl Worker {
     #[inline(never)]
     fn break_cycle<F: Fabric>(&mut self, frame: *mut Frame, probe: &Probe) {
         let report = self.cycles.reported.wrapping_add(1) << 9 | self.index;
-        if !self.tell_of_cycle::<F>(report, probe) {
+        let actors = probe.names.map(ActorId::from_bits);
+        if !self.notify::<F>(&Notice::Cycle { report, length: probe.length, actors }) {
             return;
         }
         self.cycles.reported = self.cycles.reported.wrapping_add(1);
@@ -325,37 +321,5 @@ impl Worker {
             (*frame).answered = true;
             self.push_resumable((*frame).index);
         }
-    }
-
-    fn tell_of_cycle<F: Fabric>(&mut self, report: u32, probe: &Probe) -> bool {
-        if F::GRID && self.link.has_letters() {
-            return self.post_cycle::<F>(report, probe.length, &probe.names);
-        }
-        #[cfg(not(target_arch = "nvptx64"))]
-        // SAFETY: the hooks outlive the worker (contract of `init`).
-        unsafe {
-            (self.hooks.ask_cycle)(self.hooks.data, report, probe.length, &probe.names)
-        }
-        true
-    }
-}
-
-/// The actors that a report names, of `length` in all.
-pub fn cycle_names(length: u32, names: &[u64; CYCLE_NAMES]) -> impl Iterator<Item = ActorId> + '_ {
-    let id = |word: &u64| ActorId { slot: *word as u32, generation: (*word >> 32) as u16, worker: (*word >> 48) as u16 };
-    names.iter().take(length as usize).map(id)
-}
-
-/// Reads a report among the letters of a worker: its number, the length of the cycle, and the names.
-///
-/// # Safety
-/// The lines are acquired, and their header is of [`Kind::Probe`].
-pub unsafe fn read_cycle(lines: &Lines) -> (u32, u32, [u64; CYCLE_NAMES]) {
-    let mut names = [0; CYCLE_NAMES];
-    // SAFETY: contract; a report has two lines.
-    unsafe {
-        let header = lines.header();
-        lines.rest(&mut names);
-        (header.correlation, header.sender, names)
     }
 }

@@ -181,8 +181,8 @@ impl Life {
 }
 
 impl Worker {
-    /// A control message, or a probe of another worker's, at the head of `ring`. `None`: it has to wait, because another one is being carried out. A probe never
-    /// waits, and a stop does not wait for an `initialize` that may not end.
+    /// A control message, or a probe of another worker's, at the head of `ring`. `None`: it has to wait, because another one is being
+    /// carried out. A probe never waits, and a stop does not wait for an `initialize` that may not end.
     #[cold]
     #[inline(never)]
     pub(super) fn control<F: Fabric>(&mut self, ring: &mut Consumer, lines: Lines) -> Option<Step> {

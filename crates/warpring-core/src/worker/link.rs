@@ -5,7 +5,7 @@ use core::ptr;
 use super::{List, Step, Worker};
 use crate::error::KernelError;
 use crate::frame::{NONE, Waiting};
-use crate::message::{Header, Kind, Packed, Parcel, RingMessage, encode, lines_for};
+use crate::message::{Header, Packed, Parcel, RingMessage, encode, lines_for};
 use crate::post::{Exit, Left, Post};
 use crate::ring::{Lines, Producer, RingMemory, publish_cell};
 use crate::scoped::{Scope, Word32};
@@ -234,14 +234,6 @@ impl Worker {
         }
     }
 
-    /// Posts that asks form a cycle; false without room.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn post_cycle<F: Fabric>(&mut self, report: u32, length: u32, names: &[u64; super::CYCLE_NAMES]) -> bool {
-        let header = Header { kind: Kind::Probe as u8, lines: 2, correlation: report, sender: length, ..Header::default() };
-        self.push_letter::<F>(&header, Parcel { first: Default::default(), rest: names })
-    }
-
     /// Posts a dead letter: the message's own header, in which the reason stands instead of the correlation and the deadline.
     #[cold]
     #[inline(never)]
@@ -254,17 +246,11 @@ impl Worker {
             deadline: u32::from(code) | if whole { LETTER_WHOLE } else { 0 },
             ..header.unpack()
         };
-        let mut rest = [0; crate::message::MAX_WORDS - crate::message::FIRST_WORDS];
-        let rest = &mut rest[..(usize::from(header.lines.max(1)) - 1) * crate::message::NEXT_WORDS];
-        let first = match lines {
+        match lines {
             // SAFETY: the lines are acquired or owned, and as many as the header says.
-            Some(lines) => unsafe {
-                lines.rest(rest);
-                lines.first()
-            },
-            None => Default::default(),
-        };
-        self.push_letter::<F>(&header, Parcel { first, rest })
+            Some(lines) => unsafe { lines.with_parcel(header.lines, |parcel| self.push_letter::<F>(&header, parcel)) },
+            None => self.push_letter::<F>(&header, Parcel::EMPTY),
+        }
     }
 
     /// Puts a letter or a notice into the ring for them. False: there is no room now.

@@ -48,7 +48,13 @@ pub(crate) struct Heard {
     looks: u32,
 }
 
-const _: () = assert!(WORDS <= 32);
+const _: () = assert!(WORDS.is_power_of_two() && WORDS <= 32);
+
+/// Where word `word` lies: always inside, so that the loop has no way into a panic, which would cost it registers.
+#[inline(always)]
+const fn at_word(word: u32) -> usize {
+    word as usize % WORDS
+}
 
 impl Heard {
     pub(super) const NOTHING: Self = Self {
@@ -77,7 +83,7 @@ impl Heard {
             return None;
         }
         let word = self.reply_words.trailing_zeros();
-        let bits = &mut self.replies[word as usize];
+        let bits = &mut self.replies[at_word(word)];
         let bit = bits.trailing_zeros();
         *bits &= bits.wrapping_sub(1);
         if *bits == 0 {
@@ -90,7 +96,7 @@ impl Heard {
         if votes != 0 {
             // `first` is a multiple of the lanes that vote, so the votes are within one word.
             let word = first / 32;
-            words[word as usize] |= votes << (first % 32);
+            words[at_word(word)] |= votes << (first % 32);
             *marks |= 1 << word;
         }
     }
@@ -104,14 +110,14 @@ impl Heard {
             let from = at.max(1) - 1;
             let (word, bit) = (from / 32, from % 32);
             if word < WORDS as u32 {
-                let rest = self.requests[word as usize] >> bit << bit;
+                let rest = self.requests[at_word(word)] >> bit << bit;
                 if rest != 0 {
                     return Some(1 + word * 32 + rest.trailing_zeros());
                 }
                 let later = if word + 1 < 32 { self.request_words >> (word + 1) << (word + 1) } else { 0 };
                 if later != 0 {
                     let word = later.trailing_zeros();
-                    return Some(1 + word * 32 + self.requests[word as usize].trailing_zeros());
+                    return Some(1 + word * 32 + self.requests[at_word(word)].trailing_zeros());
                 }
             }
         }
@@ -126,8 +132,8 @@ impl Heard {
             core::mem::take(&mut self.shared_seen)
         } else if at <= workers {
             let (word, bit) = ((at - 1) / 32, (at - 1) % 32);
-            let seen = self.seen[word as usize] >> bit & 1 != 0;
-            self.seen[word as usize] &= !(1 << bit);
+            let seen = self.seen[at_word(word)] >> bit & 1 != 0;
+            self.seen[at_word(word)] &= !(1 << bit);
             seen
         } else {
             let bit = at - 1 - workers;
@@ -142,8 +148,8 @@ impl Heard {
             self.shared = false;
         } else if at <= workers {
             let (word, bit) = ((at - 1) / 32, (at - 1) % 32);
-            self.requests[word as usize] &= !(1 << bit);
-            if self.requests[word as usize] == 0 {
+            self.requests[at_word(word)] &= !(1 << bit);
+            if self.requests[at_word(word)] == 0 {
                 self.request_words &= !(1 << word);
             }
         } else {

@@ -3,7 +3,7 @@
 use super::Worker;
 use crate::address::ActorId;
 use crate::exit::ExitReason;
-use crate::message::{Header, Kind, Malformed, Parcel, RingMessage, encode};
+use crate::message::{Header, Kind, Malformed, Parcel, RingMessage, encode, lines_for};
 use crate::team::Fabric;
 
 /// What has happened on a worker.
@@ -35,31 +35,58 @@ pub enum Notice {
         /// The other.
         other: ActorId,
     },
+    /// Asks form a cycle, and one of them has failed.
+    Cycle {
+        /// Number of the report, which that ask's error carries.
+        report: u32,
+        /// How many actors ask in a circle.
+        length: u32,
+        /// The first of them, each of which asked the next; no actor's ids beyond `length`.
+        actors: [ActorId; CYCLE_NAMES],
+    },
 }
+
+/// Actors of a cycle that a notice names.
+pub const CYCLE_NAMES: usize = 7;
 
 const ENDED: u64 = 1;
 const MONITOR: u64 = 2;
 const LINK: u64 = 3;
+const CYCLE: u64 = 4;
+/// Words of a notice: what it is, and at most a report with its actors.
+const WORDS: usize = 2 + CYCLE_NAMES;
 
 impl RingMessage for Notice {
-    const SIZE: usize = 32;
+    const SIZE: usize = 8 * WORDS;
     const ALIGN: usize = 8;
     const FINGERPRINT: u64 = 6;
     fn encode(&self, out: &mut [u8]) {
-        let word = |id: ActorId| u64::from(id.slot) | u64::from(id.generation) << 32 | u64::from(id.worker) << 48;
-        let words = match *self {
+        let mut words = [0; WORDS];
+        match *self {
             Self::Ended { actor, reason, held } => {
                 let (code, detail) = reason.to_parts();
-                [ENDED, word(actor), u64::from(code) | u64::from(held) << 16 | u64::from(detail) << 32, 0]
+                words[..3].copy_from_slice(&[
+                    ENDED,
+                    actor.to_bits(),
+                    u64::from(code) | u64::from(held) << 16 | u64::from(detail) << 32,
+                ]);
             }
-            Self::Monitor { watcher, watched, tag } => [MONITOR, word(watcher), word(watched), u64::from(tag)],
-            Self::Link { actor, other } => [LINK, word(actor), word(other), 0],
-        };
+            Self::Monitor { watcher, watched, tag } => {
+                words[..4].copy_from_slice(&[MONITOR, watcher.to_bits(), watched.to_bits(), u64::from(tag)]);
+            }
+            Self::Link { actor, other } => words[..3].copy_from_slice(&[LINK, actor.to_bits(), other.to_bits()]),
+            Self::Cycle { report, length, ref actors } => {
+                words[..2].copy_from_slice(&[CYCLE, u64::from(report) | u64::from(length) << 32]);
+                for (word, actor) in words[2..].iter_mut().zip(actors) {
+                    *word = actor.to_bits();
+                }
+            }
+        }
         words.encode(out)
     }
     fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
-        let w = <[u64; 4]>::decode(bytes)?;
-        let id = |w: u64| ActorId { slot: w as u32, generation: (w >> 32) as u16, worker: (w >> 48) as u16 };
+        let w = <[u64; WORDS]>::decode(bytes)?;
+        let id = ActorId::from_bits;
         Ok(match w[0] {
             ENDED => Self::Ended {
                 actor: id(w[1]),
@@ -68,6 +95,13 @@ impl RingMessage for Notice {
             },
             MONITOR => Self::Monitor { watcher: id(w[1]), watched: id(w[2]), tag: w[3] as u16 },
             LINK => Self::Link { actor: id(w[1]), other: id(w[2]) },
+            CYCLE => {
+                let mut actors = [ActorId::default(); CYCLE_NAMES];
+                for (actor, word) in actors.iter_mut().zip(&w[2..]) {
+                    *actor = id(*word);
+                }
+                Self::Cycle { report: w[1] as u32, length: (w[1] >> 32) as u32, actors }
+            }
             _ => return Err(Malformed),
         })
     }
@@ -80,7 +114,8 @@ impl Worker {
     pub(crate) fn notify<F: Fabric>(&mut self, notice: &Notice) -> bool {
         // Not `F::GRID`: threads that stand for blocks have the context of a CPU worker.
         if self.link.has_letters() {
-            let header = Header { kind: Kind::Control as u8, lines: 1, ..Header::default() };
+            let header =
+                Header { kind: Kind::Control as u8, lines: const { lines_for(Notice::SIZE) as u8 }, ..Header::default() };
             return encode(notice, |parcel: Parcel<'_>| self.push_letter::<F>(&header, parcel));
         }
         #[cfg(not(target_arch = "nvptx64"))]
@@ -105,6 +140,7 @@ mod tests {
             Notice::Ended { actor: b, reason: ExitReason::Normal, held: false },
             Notice::Monitor { watcher: a, watched: b, tag: u16::MAX },
             Notice::Link { actor: b, other: a },
+            Notice::Cycle { report: 513, length: u32::MAX, actors: [a, b, a, b, a, b, ActorId::default()] },
         ];
         for notice in notices {
             let mut bytes = [0; Notice::SIZE];

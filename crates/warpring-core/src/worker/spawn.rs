@@ -7,7 +7,7 @@ use crate::error::KernelError;
 use crate::exit::ExitReason;
 use crate::frame::{Frame, NONE, Outcome, Waiting};
 use crate::mailbox::{Actor, HELD, Status, mark};
-use crate::message::{FIRST_WORDS, Header, Kind, MAX_WORDS, NEXT_WORDS, Packed, Parcel, RingMessage, encode, lines_for};
+use crate::message::{Header, Kind, MAX_PAYLOAD, Packed, Parcel, RingMessage, encode, lines_for};
 use crate::ring::Lines;
 use crate::team::Fabric;
 
@@ -34,21 +34,18 @@ pub(crate) struct Spawned {
     pub(super) low: u32,
     /// The first free one of those.
     free: u32,
-    /// How many live.
-    pub(super) live: u32,
 }
 
 impl Spawned {
     pub(super) fn new(memory: &SpawnMemory, capacity: u32) -> Self {
         let least = capacity - memory.count.min(capacity);
-        Self { states: memory.states, stride: memory.stride, least, low: capacity, free: NONE, live: 0 }
+        Self { states: memory.states, stride: memory.stride, least, low: capacity, free: NONE }
     }
 
     /// Actors come back that were spawned before; `fits` checked that their slots are free and below all others. Slots between, in which
     /// there were others, are not given out again: an address of these never reaches another actor.
     pub(super) fn restore(&mut self, adopt: &super::Adopt) {
         self.low = adopt.slot;
-        self.live += adopt.count;
     }
 }
 
@@ -72,7 +69,6 @@ impl Worker {
         } else {
             return Err(KernelError::TooManyActors);
         };
-        self.spawned.live += 1;
         let place = (self.actor_capacity - 1 - slot) as usize * self.spawned.stride as usize;
         let state = self.spawned.states.wrapping_add(place);
         fill(state);
@@ -90,7 +86,6 @@ impl Worker {
 
     /// Takes back the slot of a spawned actor that has ended.
     pub(super) fn free_spawned(&mut self, slot: u32) {
-        self.spawned.live -= 1;
         let actor = self.actor(slot);
         // SAFETY: the slot is this worker's, and nobody runs in it.
         unsafe {
@@ -156,22 +151,17 @@ impl Worker {
             return Err(KernelError::Malformed);
         }
         let bytes = self.kind_table(kind).bytes as usize;
-        let mut words = [0u64; MAX_WORDS];
-        if bytes > words.len() * 8 || lines_for(bytes) != usize::from(request.lines()) {
+        if bytes > MAX_PAYLOAD || lines_for(bytes) != usize::from(request.lines()) {
             return Err(KernelError::Malformed);
         }
-        let (first, rest) = words.split_at_mut(FIRST_WORDS);
-        // SAFETY: contract; as many words as the lines hold.
-        unsafe {
-            first.copy_from_slice(&lines.first());
-            lines.rest(&mut rest[..(usize::from(request.lines()) - 1) * NEXT_WORDS]);
-        }
-        self.spawn(kind, request.generation(), |at| {
-            for (i, word) in words[..bytes.div_ceil(8)].iter().enumerate() {
+        let fill = |parcel: Parcel<'_>, at: *mut u8| {
+            for (i, word) in parcel.first.iter().chain(parcel.rest).take(bytes.div_ceil(8)).enumerate() {
                 // SAFETY: a place holds whole words, at least as many bytes as the kernel has.
                 unsafe { at.cast::<u64>().add(i).write(*word) }
             }
-        })
+        };
+        // SAFETY: contract; the request has as many lines as the kernel needs.
+        unsafe { lines.with_parcel(request.lines(), |parcel| self.spawn(kind, request.generation(), |at| fill(parcel, at))) }
     }
 
     /// Takes back an actor that has just been spawned, and of which nobody knows.

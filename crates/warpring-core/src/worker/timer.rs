@@ -16,7 +16,7 @@ use crate::error::KernelError;
 use crate::frame::{Frame, NONE};
 use crate::layout;
 use crate::mailbox::Status;
-use crate::message::{Header, Kind, MAX_WORDS, Malformed, NEXT_WORDS, Parcel, RingMessage};
+use crate::message::{Header, Kind, Malformed, Parcel, RingMessage};
 use crate::resident::State;
 use crate::ring::{Line, Lines};
 use crate::scoped::Device;
@@ -476,22 +476,12 @@ impl Worker {
             if full[word] & bit != 0 {
                 return Fate::Kept;
             }
-            let mut rest = [0; MAX_WORDS - crate::message::FIRST_WORDS];
-            let rest = &mut rest[..(usize::from(header.lines) - 1) * NEXT_WORDS];
-            // SAFETY: as above, of as many lines as the header says; the worker's number is in range.
-            let pushed = unsafe {
-                lines.rest(rest);
-                let ring = &mut (*self.peers.add(worker as usize)).requests_out;
-                ring.push::<F::Mesh>(&header, Parcel { first: lines.first(), rest })
-            };
+            // SAFETY: as above, of as many lines as the header says.
+            let pushed = unsafe { lines.with_parcel(header.lines, |parcel| self.push_to_peer::<F>(worker, &header, parcel)) };
             if !pushed {
                 full[word] |= bit;
                 return Fate::Kept;
             }
-            self.counters.sent += 1;
-            // SYNC: sleep: the other worker executes the barrier for both before it sleeps.
-            crate::scoped::light_barrier();
-            self.wake_peer::<F>(worker);
             None
         };
         match refused {

@@ -8,7 +8,7 @@ use super::{Step, Worker};
 use crate::directory::{Change, Subscriber};
 use crate::error::KernelError;
 use crate::frame::{Frame, Outcome};
-use crate::message::{FIRST_WORDS, FROM_HOST, Header, Kind, MAX_WORDS, NEXT_WORDS, Parcel};
+use crate::message::{FROM_HOST, Header, Kind, Parcel};
 use crate::name::Name;
 use crate::ring::{Consumer, Lines};
 use crate::scoped::Device;
@@ -105,27 +105,24 @@ impl Worker {
     pub(super) fn fan_out<F: Fabric>(&mut self, lines: Lines, refuse: Option<KernelError>) -> bool {
         // SAFETY: the caller's `peek` acquired the lines, as many as the header says.
         let header = unsafe { lines.header() };
-        let mut rest = [0; MAX_WORDS - FIRST_WORDS];
-        let words = (usize::from(header.lines.max(1)) - 1) * NEXT_WORDS;
-        let rest = &mut rest[..words];
         // SAFETY: as above.
-        let first = unsafe {
-            lines.rest(rest);
-            lines.first()
-        };
+        unsafe { lines.with_parcel(header.lines, |parcel| self.fan_parcel::<F>(&header, lines, parcel, refuse)) }
+    }
+
+    fn fan_parcel<F: Fabric>(&mut self, header: &Header, lines: Lines, parcel: Parcel<'_>, refuse: Option<KernelError>) -> bool {
         let topic = header.slot;
         let mut index = header.correlation;
         while let Some(who) = self.directory.subscriber(topic, index) {
             if u32::from(who.actor.worker) == self.index {
-                let to = for_subscriber(&header, &who);
+                let to = for_subscriber(header, &who);
                 let given = match refuse {
-                    None => self.give(&to, Parcel { first, rest }),
+                    None => self.give(&to, parcel),
                     Some(error) => Err(error),
                 };
                 if let Err(error) = given {
                     if !self.bury::<F>(&to.pack(), Some(lines), error) {
                         // SAFETY: the lines are this worker's until the ring moves on.
-                        unsafe { lines.set_header(&Header { correlation: index, ..header }) }
+                        unsafe { lines.set_header(&Header { correlation: index, ..*header }) }
                         return false;
                     }
                     self.count_lost(topic);

@@ -15,8 +15,8 @@ use warpring_core::module::ModuleTable;
 use warpring_core::ring::{Consumer, Line, Lines, Producer, RingMemory, SharedProducer, read_cell};
 use warpring_core::scoped::{System, Word32};
 use warpring_core::worker::{
-    Adopt, CONTROL_ADOPT, CONTROL_PROBE, CONTROL_STOP, CYCLE_NAMES, Due, Hooks, LinkMemory, MAX_PORTS, Notice, Peer, Report,
-    SpawnMemory, TimerMemory, TimerSlot, Worker, WorkerMemory, lane_bytes,
+    Adopt, CONTROL_ADOPT, CONTROL_PROBE, CONTROL_STOP, Due, Hooks, LinkMemory, MAX_PORTS, Notice, Peer, Report, SpawnMemory,
+    TimerMemory, TimerSlot, Worker, WorkerMemory, lane_bytes,
 };
 use warpring_core::{Actor, ActorId, Frame, KernelError, RingMessage};
 
@@ -127,7 +127,6 @@ impl Rig {
             wake_worker: hook_wake,
             wake_cell: hook_wake,
             dead_letter: hook_dead_letter,
-            ask_cycle: hook_ask_cycle,
             notice: hook_notice,
         };
         let ring = |heap: &mut Heap| RingMemory {
@@ -345,7 +344,6 @@ unsafe fn hook_idle(_: *const (), _: u32, _: u32, _: u64) {
     std::thread::yield_now();
 }
 unsafe fn hook_wake(_: *const (), _: u32) {}
-unsafe fn hook_ask_cycle(_: *const (), _: u32, _: u32, _: &[u64; CYCLE_NAMES]) {}
 unsafe fn hook_notice(_: *const (), _: &Notice) {}
 
 unsafe fn hook_dead_letter(data: *const (), _: u32, header: &Header, _: Lines, reason: KernelError) {

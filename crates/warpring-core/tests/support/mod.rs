@@ -19,8 +19,8 @@ use warpring_core::run::run;
 use warpring_core::scoped::{System, Word32};
 use warpring_core::team::{Cpu, Solo};
 use warpring_core::worker::{
-    ADOPT_SUPERVISED, Adopt, CONTROL_ADOPT, CONTROL_PROBE, CONTROL_STOP, CYCLE_NAMES, Due, End, Hooks, LinkMemory, MAX_PORTS,
-    Notice, Peer, Report, SpawnMemory, TimerMemory, TimerSlot, Worker, WorkerMemory, cycle_names, lane_bytes,
+    ADOPT_SUPERVISED, Adopt, CONTROL_ADOPT, CONTROL_PROBE, CONTROL_STOP, Due, End, Hooks, LinkMemory, MAX_PORTS, Notice, Peer,
+    Report, SpawnMemory, TimerMemory, TimerSlot, Worker, WorkerMemory, lane_bytes,
 };
 use warpring_core::{Actor, ActorId, Address, Frame, How, KernelError};
 
@@ -263,7 +263,6 @@ impl Rig {
                     wake_cell: hook_wake_cell,
                     dead_letter: hook_dead_letter,
                     notice: hook_notice,
-                    ask_cycle: hook_ask_cycle,
                 },
                 module: &MODULE,
                 link: LinkMemory::NONE,
@@ -639,13 +638,11 @@ unsafe fn hook_wake_cell(data: *const (), cell: u32) {
     unsafe { &*data.cast::<Host>() }.woken.borrow_mut().push(cell);
 }
 
-unsafe fn hook_ask_cycle(_data: *const (), _report: u32, length: u32, names: &[u64; CYCLE_NAMES]) {
-    let mut names = cycle_names(length, names);
-    log(Event::Cycle(length, [(); 2].map(|()| names.next().expect("a cycle of two at least"))));
-}
-
 unsafe fn hook_notice(_data: *const (), notice: &Notice) {
-    log(Event::Noticed(*notice));
+    log(match *notice {
+        Notice::Cycle { length, actors: [first, second, ..], .. } => Event::Cycle(length, [first, second]),
+        other => Event::Noticed(other),
+    });
 }
 
 unsafe fn hook_dead_letter(_data: *const (), _worker: u32, header: &Header, message: Lines, reason: KernelError) {

@@ -14,7 +14,7 @@ use warpring_core::worker::Hooks;
 use super::IdlePolicy;
 use crate::barrier;
 use crate::error::BuildError;
-use crate::shared::{PanicSite, Shared, hook_ask_cycle, hook_dead_letter, hook_notice, hook_wake_cell, hook_wake_worker};
+use crate::shared::{PanicSite, Shared, hook_dead_letter, hook_notice, hook_wake_cell, hook_wake_worker};
 
 /// The hooks of a CPU worker; `data` is its `Shared`.
 pub(crate) fn hooks(data: *const ()) -> Hooks {
@@ -25,7 +25,6 @@ pub(crate) fn hooks(data: *const ()) -> Hooks {
         wake_worker: hook_wake_worker,
         wake_cell: hook_wake_cell,
         dead_letter: hook_dead_letter,
-        ask_cycle: hook_ask_cycle,
         notice: hook_notice,
     }
 }

@@ -18,7 +18,7 @@ use warpring_core::message::Kind;
 use warpring_core::post::{Exit, Left, Post};
 use warpring_core::ring::{Consumer, read_cell};
 use warpring_core::scoped::System;
-use warpring_core::worker::{LETTER_WHOLE, Launch, Notice, read_cycle};
+use warpring_core::worker::{LETTER_WHOLE, Launch, Notice};
 use warpring_core::{ActorId, KernelError};
 
 use crate::barrier;
@@ -256,13 +256,6 @@ impl State {
             while let Some(lines) = ring.peek::<System>() {
                 // SAFETY: `peek` acquired the lines.
                 let header = unsafe { lines.header() };
-                if header.kind() == Kind::Probe as u8 {
-                    // SAFETY: as above.
-                    let (report, length, names) = unsafe { read_cycle(&lines) };
-                    ring.advance(header.lines);
-                    shared.cycles.add(report, length, &names);
-                    continue;
-                }
                 if header.kind() == Kind::Control as u8 {
                     // SAFETY: as above.
                     if let Ok(notice) = unsafe { lines.decode::<Notice>(header.lines) } {

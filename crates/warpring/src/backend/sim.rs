@@ -17,7 +17,7 @@ use super::grid::{self, Device, Fault, Pulse, Watch};
 use crate::dead_letter::DeadLetters;
 use crate::error::{BuildError, ShutdownError};
 use crate::runtime::Settings;
-use crate::shared::{PanicSite, Shared, hook_ask_cycle, hook_dead_letter, hook_notice, hook_wake_cell};
+use crate::shared::{PanicSite, Shared, hook_dead_letter, hook_notice, hook_wake_cell};
 
 /// Lane switches of one turn of whoever waits.
 const TURN: u32 = 20_000;
@@ -117,16 +117,7 @@ pub(crate) fn clock_of(shared: &Shared) -> u64 {
 }
 
 fn hooks(data: *const ()) -> Hooks {
-    Hooks {
-        data,
-        now,
-        idle,
-        wake_worker,
-        wake_cell: hook_wake_cell,
-        dead_letter: hook_dead_letter,
-        notice: hook_notice,
-        ask_cycle: hook_ask_cycle,
-    }
+    Hooks { data, now, idle, wake_worker, wake_cell: hook_wake_cell, dead_letter: hook_dead_letter, notice: hook_notice }
 }
 
 /// # Safety

@@ -13,7 +13,7 @@ use warpring_core::message::Header;
 use warpring_core::module::ModuleTable;
 use warpring_core::ring::Lines;
 use warpring_core::team::ThreadGrid;
-use warpring_core::worker::{CYCLE_NAMES, Hooks, Notice, Worker, lane_bytes};
+use warpring_core::worker::{Hooks, Notice, Worker, lane_bytes};
 
 use super::gpu::{Entry, Gpu};
 use super::{ABI, CudaError};
@@ -44,7 +44,7 @@ impl Threads {
 
     fn hooks(&self) -> Hooks {
         let data = (&raw const *self.epoch).cast();
-        Hooks { data, now, idle, wake_worker, wake_cell, dead_letter, notice, ask_cycle }
+        Hooks { data, now, idle, wake_worker, wake_cell, dead_letter, notice }
     }
 
     fn spawn(&self, work: impl FnOnce() + Send + 'static) -> Result<(), Fault> {
@@ -80,10 +80,6 @@ unsafe fn dead_letter(_: *const (), _: u32, _: &Header, _: Lines, _: KernelError
 /// # Safety
 /// None. Workers of a grid post notices.
 unsafe fn notice(_: *const (), _: &Notice) {}
-
-/// # Safety
-/// None. Workers of a grid post their reports.
-unsafe fn ask_cycle(_: *const (), _: u32, _: u32, _: &[u64; CYCLE_NAMES]) {}
 
 /// One block: the worker's loop, and what a block does when a lane panics.
 fn block(module: &'static ModuleTable, grid: Grid, worker: u32) {
