@@ -2,9 +2,13 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use warpring::{Backend, LaunchOptions, Runtime, RuntimeBuilder, ShutdownError, block_on};
 use warpring_examples::savina::{Failure, Outcome, PROGRAMS, Scale, bank_transaction, thread_ring};
+
+/// Far above what an ask takes anywhere.
+const SLOWEST_ASK: Duration = Duration::from_secs(60);
 
 /// Where and how large a program runs.
 struct Case {
@@ -58,7 +62,9 @@ fn on_a_runtime<T>(builder: RuntimeBuilder, run: impl FnOnce(&Runtime) -> Result
 fn for_each_backend(answer: impl Fn(Scale) -> i64, run: impl Fn(&Runtime, Scale) -> Result<Outcome, Failure>) {
     for Case { backend, workers, scale } in cases() {
         let case = format!("{backend}, {workers} workers");
-        let after = on_a_runtime(Runtime::builder().backend(backend).workers(workers), |runtime| run(runtime, scale));
+        // A program that a busy machine runs slowly has not failed.
+        let builder = Runtime::builder().backend(backend).workers(workers).ask_limit(SLOWEST_ASK);
+        let after = on_a_runtime(builder, |runtime| run(runtime, scale));
         let outcome = after.result.unwrap_or_else(|error| panic!("{case}: {error}"));
         assert_eq!(outcome.answer, answer(scale), "{case}");
         assert_eq!((after.dead_letters, after.panics), (0, 0), "{case}: dead letters and panics");
