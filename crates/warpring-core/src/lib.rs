@@ -23,6 +23,8 @@ mod mailbox;
 pub mod message;
 pub mod module;
 mod name;
+#[doc(hidden)]
+pub mod padding;
 pub mod plan;
 pub mod post;
 mod resident;

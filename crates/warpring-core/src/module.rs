@@ -21,7 +21,8 @@ use crate::worker::{Peer, Worker};
 ///
 /// # Safety
 /// Every field is [`State`] or [`Resident`], so that the value may be moved to the device byte by byte and is never dropped;
-/// `FINGERPRINT` changes when the layout does; as many bytes as it has are a value of it wherever `valid` says so.
+/// `FINGERPRINT` changes when the layout does; as many bytes as it has are a value of it wherever `valid` says so, and it has no
+/// padding, or `PADDED` and `clear_padding` say where.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a ring kernel",
     label = "`RingKernel` is not derived for this",
@@ -34,11 +35,22 @@ pub unsafe trait KernelLayout: GpuKernel + Sized + 'static {
     const METADATA: KernelMetadata;
     /// Its fields.
     const FIELDS: &'static [FieldTable];
+    /// Whether some bytes of it belong to no field.
+    const PADDED: bool = false;
 
     /// Whether these bytes are a value of it.
     #[cfg(not(target_arch = "nvptx64"))]
     #[doc(hidden)]
     fn valid(bytes: &[u8]) -> bool;
+
+    /// Writes zeros into the bytes that belong to no field, after which all may be read as bytes.
+    ///
+    /// # Safety
+    /// `at` points to a value of it, which belongs to the caller alone.
+    #[doc(hidden)]
+    unsafe fn clear_padding(at: *mut u8) {
+        let _ = at;
+    }
 }
 
 /// What a field of a kernel may be: [`State`], which then does not change, or `Resident<T>`.
@@ -55,15 +67,24 @@ pub unsafe trait KernelField: Sized {
     const FINGERPRINT: u64;
     const SCALAR: Scalar;
     const FIELDS: &'static [FieldTable];
+    const PADDED: bool;
     fn valid(bytes: &[u8]) -> bool;
+    /// # Safety
+    /// As for [`State::clear_padding`].
+    unsafe fn clear_padding(at: *mut u8);
 }
 // SAFETY: the contract of `State`.
 unsafe impl<T: State> KernelField for T {
     const FINGERPRINT: u64 = T::FINGERPRINT;
     const SCALAR: Scalar = T::SCALAR;
     const FIELDS: &'static [FieldTable] = T::FIELDS;
+    const PADDED: bool = T::PADDED;
     fn valid(bytes: &[u8]) -> bool {
         T::valid(bytes)
+    }
+    unsafe fn clear_padding(at: *mut u8) {
+        // SAFETY: contract.
+        unsafe { T::clear_padding(at) }
     }
 }
 // SAFETY: `Resident<T>` is a `T` in memory, and `T` is `State`.
@@ -71,8 +92,13 @@ unsafe impl<T: State> KernelField for Resident<T> {
     const FINGERPRINT: u64 = layout::mix(T::FINGERPRINT, 0x2e51);
     const SCALAR: Scalar = T::SCALAR;
     const FIELDS: &'static [FieldTable] = T::FIELDS;
+    const PADDED: bool = T::PADDED;
     fn valid(bytes: &[u8]) -> bool {
         T::valid(bytes)
+    }
+    unsafe fn clear_padding(at: *mut u8) {
+        // SAFETY: contract.
+        unsafe { T::clear_padding(at) }
     }
 }
 

@@ -12,7 +12,8 @@ use crate::layout;
 ///
 /// # Safety
 /// The type holds no pointer, reference, `usize` or interior mutability, its layout does not depend on the target,
-/// `FINGERPRINT` changes when the layout does, and as many bytes as it has are a value of it wherever `valid` says so.
+/// `FINGERPRINT` changes when the layout does, as many bytes as it has are a value of it wherever `valid` says so, and it has no
+/// padding, or `PADDED` and `clear_padding` say where.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be part of a ring kernel",
     label = "this is not plain data of the same layout on host and device",
@@ -28,12 +29,24 @@ pub unsafe trait State: Copy + Send + Sync + 'static {
     /// Its fields.
     #[doc(hidden)]
     const FIELDS: &'static [FieldTable] = &[];
+    /// Whether some bytes of it belong to no field.
+    #[doc(hidden)]
+    const PADDED: bool = false;
 
     /// Whether these bytes, as many as it has, are a value of it.
     #[doc(hidden)]
     fn valid(bytes: &[u8]) -> bool {
         let _ = bytes;
         true
+    }
+
+    /// Writes zeros into the bytes that belong to no field, after which all may be read as bytes.
+    ///
+    /// # Safety
+    /// `at` points to a value of it, which belongs to the caller alone.
+    #[doc(hidden)]
+    unsafe fn clear_padding(at: *mut u8) {
+        let _ = at;
     }
 }
 
@@ -68,8 +81,15 @@ plain_state! {
 unsafe impl<T: State, const N: usize> State for [T; N] {
     const FINGERPRINT: u64 = layout::mix(layout::mix(T::FINGERPRINT, 0xa77a), N as u64);
     const SCALAR: Scalar = T::SCALAR;
+    const PADDED: bool = T::PADDED;
     fn valid(bytes: &[u8]) -> bool {
         bytes.chunks_exact(size_of::<T>().max(1)).all(T::valid)
+    }
+    unsafe fn clear_padding(at: *mut u8) {
+        for index in 0..N {
+            // SAFETY: contract, for each element.
+            unsafe { T::clear_padding(at.add(index * size_of::<T>())) }
+        }
     }
 }
 

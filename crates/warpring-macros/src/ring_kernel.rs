@@ -7,7 +7,7 @@ use syn::{Attribute, Data, DeriveInput, Error, Expr, ExprLit, Lit, LitBool, LitI
 
 use crate::path;
 use crate::plain::{self, Holder};
-use crate::state::{field_table, fields_fingerprint, fields_valid};
+use crate::state::{field_table, fields_fingerprint, fields_padding, fields_valid};
 
 const FORM: &str = "write `#[ring_kernel(id = \"domain/name\")]` above the struct, where the id stays the same over versions";
 
@@ -47,6 +47,7 @@ pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
     let name = &input.ident;
     let text = name.to_string();
     let (table, valid) = (field_table(&data.fields, &core), fields_valid(&data.fields, &core));
+    let padding = fields_padding(&data.fields, &core);
     let fields = fields_fingerprint(
         &data.fields,
         &core,
@@ -101,6 +102,7 @@ pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
                     hash
                 };
                 const FIELDS: &'static [#core::FieldTable] = #table;
+                #padding
 
                 #[cfg(not(target_arch = "nvptx64"))]
                 fn valid(bytes: &[u8]) -> bool {

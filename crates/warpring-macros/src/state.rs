@@ -14,14 +14,15 @@ pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
     let name = &input.ident;
     let text = name.to_string();
     let mut scalar = None;
-    // The fingerprint's statements, the fields, and what shows that bytes are a value.
-    let (parts, table, valid) = match &input.data {
+    // The fingerprint's statements, the fields, what shows that bytes are a value, and what no field covers.
+    let (parts, table, valid, padding) = match &input.data {
         Data::Struct(data) => {
             plain::check_fields(&data.fields, Holder::State)?;
             (
                 fields_fingerprint(&data.fields, &core, |ty| quote_spanned!(ty.span()=> <#ty as #core::State>::FINGERPRINT)),
                 field_table(&data.fields, &core),
                 fields_valid(&data.fields, &core),
+                fields_padding(&data.fields, &core),
             )
         }
         Data::Enum(data) => {
@@ -38,7 +39,7 @@ pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
                 })
             };
             scalar = Some(quote!(const SCALAR: #core::Scalar = <#integer as #core::State>::SCALAR;));
-            (fingerprint, quote!(&[]), valid)
+            (fingerprint, quote!(&[]), valid, TokenStream::new())
         }
         Data::Union(data) => {
             return Err(Error::new_spanned(
@@ -63,6 +64,7 @@ pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
                 };
                 #scalar
                 const FIELDS: &'static [#core::FieldTable] = #table;
+                #padding
 
                 #[cfg(not(target_arch = "nvptx64"))]
                 fn valid(bytes: &[u8]) -> bool {
@@ -88,6 +90,31 @@ pub(crate) fn field_table(fields: &Fields, core: &TokenStream) -> TokenStream {
         quote_spanned!(ty.span()=> #core::FieldTable::new::<#ty>(#name, #text, ::core::mem::offset_of!(Self, #member)))
     });
     quote!(&[#(#rows),*])
+}
+
+/// Whether `Self` has bytes that belong to no field, and how they become zeros.
+pub(crate) fn fields_padding(fields: &Fields, core: &TokenStream) -> TokenStream {
+    let spans = fields.members().zip(fields).map(|(member, field)| {
+        let ty = &field.ty;
+        quote_spanned!(ty.span()=> (::core::mem::offset_of!(Self, #member), ::core::mem::size_of::<#ty>()))
+    });
+    let spans = quote!(&[#(#spans),*]);
+    let types: Vec<_> = fields.iter().map(|field| &field.ty).collect();
+    let members = fields.members();
+    quote! {
+        const PADDED: bool = #core::padding::leave_gaps(::core::mem::size_of::<Self>(), #spans)
+            #(|| <#types as #core::module::KernelField>::PADDED)*;
+
+        unsafe fn clear_padding(at: *mut u8) {
+            if Self::PADDED {
+                // SAFETY: contract; each field is a value where it lies.
+                unsafe {
+                    #core::padding::clear_gaps(at, ::core::mem::size_of::<Self>(), #spans);
+                    #(<#types as #core::module::KernelField>::clear_padding(at.add(::core::mem::offset_of!(Self, #members)));)*
+                }
+            }
+        }
+    }
 }
 
 /// Whether `bytes` are values of all fields of `Self`.

@@ -279,10 +279,14 @@ impl Values {
         Ok(values)
     }
 
-    fn put<K>(&self, row: u32, kernel: K) {
+    fn put<K: Exported>(&self, row: u32, kernel: K) {
         // SAFETY: the block has a row of `size_of::<K>()` bytes for it, aligned to the stride; kernels are plain data, so nothing
         // needs to be dropped later.
-        unsafe { self.block.ptr::<u8>().add(row as usize * self.stride).cast::<K>().write(kernel) }
+        unsafe {
+            let at = self.block.ptr::<u8>().add(row as usize * self.stride);
+            at.cast::<K>().write(kernel);
+            K::clear_padding(at);
+        }
     }
 
     /// Puts the first `count` values where the workers reach them.
@@ -291,7 +295,7 @@ impl Values {
         match shared.engine.get() {
             #[cfg(feature = "cuda")]
             Some(Engine::Cuda(cuda)) => {
-                // SAFETY: the block was zeroed and then written; it is read as bytes, of which padding may be any.
+                // SAFETY: the block was zeroed, and then values were written whose padding is zeros too.
                 let bytes = unsafe { std::slice::from_raw_parts(self.block.ptr::<u8>(), self.stride * count as usize) };
                 let at = cuda.place(bytes).map_err(|error| match error {
                     cuda::PlaceError::Full { wanted, left } => LaunchError::StateFull { wanted, left },

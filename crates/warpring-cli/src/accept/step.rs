@@ -68,16 +68,16 @@ const fn step(name: &'static str, seconds: u64, run: fn(&On) -> Answer) -> Step 
 
 /// In the order in which they run.
 pub const STEPS: &[Step] = &[
-    step("conformance", 60, conformance::run),
+    step("conformance", 90, conformance::run),
     step("block-teams", 25, conformance::block_teams),
-    step("fraud-features", 40, jobs::fraud_features),
-    step("published-features", 30, jobs::published_features),
+    step("fraud-features", 35, jobs::fraud_features),
+    step("published-features", 25, jobs::published_features),
     step("market-book", 15, jobs::market_book),
-    step("many-actors", 35, actors::many_actors),
-    step("cycles", 15, actors::cycles),
-    step("full-rings", 15, actors::full_rings),
+    step("many-actors", 30, actors::many_actors),
+    step("cycles", 10, actors::cycles),
+    step("full-rings", 10, actors::full_rings),
     step("panic", 10, actors::panic),
-    step("stop-under-load", 15, actors::stop_under_load),
+    step("stop-under-load", 10, actors::stop_under_load),
     step("hibernate", 15, gpu::hibernate),
     step("beside", 10, gpu::beside),
     step("copies", 10, gpu::copies),

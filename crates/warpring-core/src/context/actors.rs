@@ -143,9 +143,11 @@ impl<K: Exported> SpawnOn<'_, '_, K> {
     fn send(&mut self) -> Sent {
         let (worker, frame, to) = (self.ctx.worker, self.ctx.frame, self.worker);
         let mut words = [0u64; MAX_WORDS];
-        // SAFETY: as many words as the largest payload has; a kernel is plain data, of which padding may be any.
+        // SAFETY: a value, which is plain data: bytes, after its padding has become some; as many words as the largest payload has.
         unsafe {
-            core::ptr::copy_nonoverlapping((&raw const self.kernel).cast::<u8>(), words.as_mut_ptr().cast(), size_of::<K>());
+            let kernel = (&raw mut self.kernel).cast::<u8>();
+            K::clear_padding(kernel);
+            core::ptr::copy_nonoverlapping(kernel, words.as_mut_ptr().cast(), size_of::<K>());
         }
         let lines = const { lines_for(size_of::<K>()) };
         let what = Spawning { kind: K::KIND, mailbox: SPAWNED_MAILBOX, lines: lines as u8, wake_at: self.until };
