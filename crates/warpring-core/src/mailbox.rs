@@ -22,6 +22,8 @@ pub(crate) enum Status {
     Running,
     /// It has ended, and its supervisor has to say what becomes of it. Messages wait.
     Held,
+    /// It has ended, and its supervisor keeps its place: with others it may start again. Every message is refused, also those that wait.
+    Resting,
     /// It ends after the messages that wait; every further message is refused.
     Draining,
     /// It ends: every message is refused, also those that wait.

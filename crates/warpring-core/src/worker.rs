@@ -19,7 +19,7 @@ mod timer;
 mod topics;
 
 pub use copy::{ANY_KIND, CONTROL_COPY, CopyRows, ROW_BYTES, Row, Tenant, Used};
-pub use end::{CONTROL_END, CONTROL_RESTART, CONTROL_WATCH, End, How};
+pub use end::{CONTROL_END, CONTROL_REST, CONTROL_RESTART, CONTROL_WATCH, End, How};
 pub use life::{
     ADOPT_RESTORED, ADOPT_SPAWNED, ADOPT_SUPERVISED, Adopt, CONTROL_ADOPT, CONTROL_DRAIN, CONTROL_PROBE, CONTROL_STOP, Report,
 };

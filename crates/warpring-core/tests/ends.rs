@@ -5,7 +5,7 @@ mod support;
 
 use support::kernels::{Cmd, Fussy, Hook, Probe, op, unword};
 use support::*;
-use warpring_core::worker::{CONTROL_END, CONTROL_RESTART, CONTROL_WATCH, End, Notice};
+use warpring_core::worker::{CONTROL_END, CONTROL_REST, CONTROL_RESTART, CONTROL_WATCH, End, Notice};
 use warpring_core::{ActorId, Address, ExitReason, How, KernelError};
 
 fn echo(id: u32) -> Cmd {
@@ -214,6 +214,54 @@ fn a_held_actor_can_be_let_go() {
     assert_eq!(rig.one_of(CONTROL_END, &end, id), Some(Ok(0)));
     assert_eq!(rig.reply(waits), STOPPED);
     assert_eq!(take_log(), [ended(id, PANICKED)], "no `shutdown` after a crash");
+}
+
+#[test]
+fn a_resting_actor_refuses_everything_and_starts_again() {
+    let mut rig = Rig::new(Limits::default());
+    let actor = rig.supervised(0, Fussy::new(1, Hook::Ok, Hook::Ok));
+    let id = actor.id();
+    assert_eq!(rig.answer(actor, Cmd::new(1, op::ADD, 5)), Ok(5));
+    assert_eq!(rig.one(CONTROL_REST, id, How::Stop), Some(Err(No::Refused(KernelError::Overloaded))), "it is not held");
+    rig.tell(actor, Cmd::new(2, op::STOP, 0));
+    rig.run_all();
+    let waits = [3, 4].map(|number| rig.ask(actor, echo(number)));
+    rig.run_all();
+    take_log();
+    assert_eq!(rig.one(CONTROL_REST, id, How::Stop), Some(Ok(0)));
+    assert_eq!(waits.map(|held| rig.reply(held)), [STOPPED; 2], "what waited is refused");
+    assert_eq!(rig.answer(actor, echo(5)), Err(No::Refused(KernelError::Stopped)), "and what comes");
+    assert_eq!(take_log(), [held(id, ExitReason::Normal)], "told once, when nothing waits any more");
+    for (tag, how) in [(CONTROL_END, How::Stop), (CONTROL_END, How::Kill), (CONTROL_WATCH, How::Stop)] {
+        assert_eq!(rig.one(tag, id, how), STOPPED, "it has ended");
+    }
+    assert_eq!(rig.one(CONTROL_RESTART, id, How::Stop), Some(Ok(0)));
+    assert_eq!(rig.answer(actor, Cmd::new(6, op::ADD, 1)), Ok(6), "with the state that it had");
+    // And a resting one can be let go.
+    rig.tell(actor, Cmd::new(7, op::STOP, 0));
+    rig.run_all();
+    assert_eq!(rig.one(CONTROL_REST, id, How::Stop), Some(Ok(0)));
+    take_log();
+    let end = End { slot: id.slot, generation: id.generation, how: How::Stop, for_good: true };
+    assert_eq!(rig.one_of(CONTROL_END, &end, id), Some(Ok(0)));
+    assert_eq!(take_log(), [ended(id, ExitReason::Normal)]);
+}
+
+#[test]
+fn a_worker_stops_with_a_resting_actor_whose_messages_wait_for_their_refusal() {
+    let mut rig = Rig::new(Limits::default());
+    let actor = rig.supervised(0, Fussy::new(1, Hook::Ok, Hook::Ok));
+    rig.tell(actor, Cmd::new(1, op::STOP, 0));
+    rig.run_all();
+    let waits = rig.ask(actor, echo(2));
+    rig.run_all();
+    let id = actor.id();
+    let rest = rig.control(0, CONTROL_REST, &End { slot: id.slot, generation: id.generation, how: How::Stop, for_good: false });
+    let stop = rig.stop(0);
+    rig.run_all();
+    assert_eq!((rig.reply(waits), rig.reply(rest)), (STOPPED, Some(Ok(0))));
+    rig.finish();
+    assert_eq!(rig.reply(stop), Some(Ok(0)));
 }
 
 #[test]

@@ -85,6 +85,8 @@ pub enum Tenant {
     Busy,
     /// An actor that has ended, and whose supervisor has to say what becomes of it.
     Held,
+    /// An actor that has ended, and whose supervisor keeps its place.
+    Resting,
     /// An actor that has failed.
     Failed,
     /// An actor that ends or has ended.
@@ -133,6 +135,7 @@ impl Row {
         let tenant = match actor.status {
             Status::Free => Tenant::Nobody,
             Status::Held => Tenant::Held,
+            Status::Resting => Tenant::Resting,
             Status::Starting | Status::StartingLast => Tenant::Busy,
             _ if actor.frame != NONE => Tenant::Busy,
             Status::Running | Status::Draining => Tenant::Running,
@@ -157,8 +160,9 @@ impl Row {
             1 => Tenant::Running,
             2 => Tenant::Busy,
             3 => Tenant::Held,
-            4 => Tenant::Failed,
-            5 => Tenant::Stopped,
+            4 => Tenant::Resting,
+            5 => Tenant::Failed,
+            6 => Tenant::Stopped,
             _ => Tenant::Nobody,
         };
         let spawned = bits >> 56 & 1 == 1;
@@ -262,7 +266,8 @@ impl Worker {
                     rows.add(row as usize).write_volatile(found.to_bits());
                 }
                 // The memory of one that has ended is the host's again.
-                let there = matches!(found.tenant, Tenant::Running | Tenant::Held) && (kind == ANY_KIND || found.kind == kind);
+                let there = matches!(found.tenant, Tenant::Running | Tenant::Held | Tenant::Resting)
+                    && (kind == ANY_KIND || found.kind == kind);
                 let large = offset.checked_add(bytes).is_some_and(|end| end <= actor.state_bytes);
                 if there && large && (!write || found.generation == generation) {
                     let state = actor.state.add(offset as usize);

@@ -5,11 +5,13 @@
 //!            ┌────────► Starting ─────► Running ◄──────────────────────────┐
 //!            │              │ error        │ panic, stop, drain, kill      │
 //!            │              ▼              ▼                               │
-//!           Held ◄──── supervised? ◄── Draining / Ending: what waits is handled / refused, `shutdown` runs
-//!            │              │ no
-//!            │ end          ▼
-//!            └─────────► Stopped, or the slot is free again (spawned)
+//!       ┌── Held ◄──── supervised? ◄── Draining / Ending: what waits is handled / refused, `shutdown` runs
+//!  rest │    │              │ no
+//!       ▼    │ end          ▼
+//!  Resting ──┴─────────► Stopped, or the slot is free again (spawned)
 //! ```
+//! A resting actor can start again too, once it has refused what waited for it.
+//!
 //! An actor that changes is put into the list of ready actors, whatever it does; [`Worker::change`] takes it one step on when its turn
 //! comes. So nothing on the way of an ordinary message asks about it.
 
@@ -27,6 +29,9 @@ use crate::team::Fabric;
 pub const CONTROL_END: u16 = 5;
 /// Control operation: a held actor starts again, with the state it has: `initialize` runs, then what waits is handled.
 pub const CONTROL_RESTART: u16 = 6;
+/// Control operation: a held actor rests: what waits is refused, and it can start again. When nothing waits any more, the host is told
+/// once more that it is held.
+pub const CONTROL_REST: u16 = 8;
 /// Control operation: the host hears of the actor's end, whoever launched it.
 pub const CONTROL_WATCH: u16 = 7;
 
@@ -76,7 +81,7 @@ impl RingMessage for End {
 }
 
 impl Worker {
-    /// Carries out [`CONTROL_END`], [`CONTROL_RESTART`] or [`CONTROL_WATCH`] and answers it.
+    /// Carries out [`CONTROL_END`], [`CONTROL_RESTART`], [`CONTROL_REST`] or [`CONTROL_WATCH`] and answers it.
     #[cold]
     #[inline(never)]
     pub(super) fn control_one(&mut self, header: &Header, what: Result<End, Malformed>) -> Step {
@@ -88,6 +93,7 @@ impl Worker {
         let done = match header.tag {
             CONTROL_END => self.end(id, &what, ExitReason::Shutdown),
             CONTROL_RESTART => self.restart(id),
+            CONTROL_REST => self.let_rest(id),
             _ => self.watch(id),
         };
         let outcome = match done {
@@ -110,7 +116,8 @@ impl Worker {
         // SAFETY: the slot is in range, and only the leader is here.
         let (generation, status) = unsafe { ((*actor).generation, (*actor).status) };
         let starts = matches!(status, Status::Starting | Status::StartingLast);
-        let lives = starts || matches!(status, Status::Running | Status::Held | Status::Draining | Status::Ending);
+        let lives =
+            starts || matches!(status, Status::Running | Status::Held | Status::Resting | Status::Draining | Status::Ending);
         if generation == id.generation && lives { Ok(actor) } else { Err(KernelError::Stopped) }
     }
 
@@ -123,7 +130,8 @@ impl Worker {
                 (*actor).marks &= !mark::SUPERVISED;
             }
             let ending = matches!((*actor).status, Status::Ending | Status::Draining | Status::StartingLast);
-            if (*actor).status == Status::Held && !what.for_good {
+            let gone = matches!((*actor).status, Status::Held | Status::Resting);
+            if gone && !what.for_good {
                 // It has ended already, and its supervisor says what becomes of it: whoever waited for an end now might wait for good.
                 return Err(KernelError::Stopped);
             }
@@ -133,9 +141,9 @@ impl Worker {
                 (*actor).marks |= mark::KILL | mark::NO_SHUTDOWN;
             }
             // The first reason stays, but nothing outlives a kill; a held one has its reason.
-            if what.how == How::Kill && (*actor).status != Status::Held {
+            if what.how == How::Kill && !gone {
                 ((*actor).reason, (*actor).detail) = ExitReason::Killed.to_parts();
-            } else if !ending && (*actor).status != Status::Held {
+            } else if !ending && !gone {
                 ((*actor).reason, (*actor).detail) = reason.to_parts();
             }
             if starts && what.how == How::Drain {
@@ -147,7 +155,7 @@ impl Worker {
                 (*actor).marks |= mark::STOP;
                 return Ok(());
             }
-            if (*actor).status == Status::Held {
+            if gone {
                 (*actor).marks |= mark::NO_SHUTDOWN;
                 // A planted bug, which the chaos test must find: what waits for a held actor that is let go is forgotten.
                 #[cfg(warpring_canary)]
@@ -194,7 +202,7 @@ impl Worker {
         let actor = self.living(id)?;
         // SAFETY: as in `end`.
         unsafe {
-            if (*actor).status != Status::Held {
+            if !matches!((*actor).status, Status::Held | Status::Resting) || (*actor).frame != HELD {
                 return Err(KernelError::Overloaded);
             }
             (*actor).marks &= mark::SUPERVISED | mark::WATCHED | mark::SPAWNED;
@@ -205,10 +213,28 @@ impl Worker {
         Ok(())
     }
 
+    fn let_rest(&mut self, id: ActorId) -> Result<(), KernelError> {
+        let actor = self.living(id)?;
+        // SAFETY: as in `end`.
+        unsafe {
+            if (*actor).status != Status::Held {
+                return Err(KernelError::Overloaded);
+            }
+            ((*actor).status, (*actor).frame) = (Status::Resting, NONE);
+        }
+        self.push_ready(id.slot);
+        Ok(())
+    }
+
     fn watch(&mut self, id: ActorId) -> Result<(), KernelError> {
         let actor = self.living(id)?;
         // SAFETY: as in `end`.
-        unsafe { (*actor).marks |= mark::WATCHED }
+        unsafe {
+            if (*actor).status == Status::Resting {
+                return Err(KernelError::Stopped);
+            }
+            (*actor).marks |= mark::WATCHED;
+        }
         Ok(())
     }
 
@@ -236,6 +262,14 @@ impl Worker {
                         } else {
                             self.push_ready(slot);
                         }
+                    }
+                    Step::Again
+                }
+                Status::Resting if (*actor).waiting == 0 && (*actor).frame == NONE => {
+                    if self.notify_end::<F>(slot, true) {
+                        (*actor).frame = HELD;
+                    } else {
+                        self.push_ready(slot);
                     }
                     Step::Again
                 }

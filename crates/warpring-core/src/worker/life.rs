@@ -2,8 +2,8 @@
 
 use super::copy::Turn;
 use super::{
-    CONTROL_CHANGE, CONTROL_COPY, CONTROL_COUNTS, CONTROL_END, CONTROL_PUBLISH, CONTROL_RESTART, CONTROL_WATCH, CopyRows,
-    Counters, List, Step, Worker,
+    CONTROL_CHANGE, CONTROL_COPY, CONTROL_COUNTS, CONTROL_END, CONTROL_PUBLISH, CONTROL_REST, CONTROL_RESTART, CONTROL_WATCH,
+    CopyRows, Counters, List, Step, Worker,
 };
 use crate::address::ActorId;
 use crate::error::KernelError;
@@ -202,7 +202,7 @@ impl Worker {
             return self.directory_control::<F>(ring, lines);
         }
         let at_once = match header.tag {
-            CONTROL_PROBE | CONTROL_DRAIN | CONTROL_END | CONTROL_RESTART | CONTROL_WATCH => true,
+            CONTROL_PROBE | CONTROL_DRAIN | CONTROL_END | CONTROL_RESTART | CONTROL_REST | CONTROL_WATCH => true,
             CONTROL_STOP => self.life.phase == Phase::Adopting,
             CONTROL_COPY => self.copy.is_none(),
             _ => false,
@@ -243,7 +243,7 @@ impl Worker {
                 ring.advance(header.lines);
                 return Some(self.begin_copy(&header, what));
             }
-            CONTROL_END | CONTROL_RESTART | CONTROL_WATCH => {
+            CONTROL_END | CONTROL_RESTART | CONTROL_REST | CONTROL_WATCH => {
                 // SAFETY: `peek` acquired the lines.
                 let what = unsafe { lines.decode::<super::End>(header.lines) };
                 ring.advance(header.lines);
@@ -436,11 +436,11 @@ impl Worker {
             match (*actor).status {
                 Status::Running | Status::Draining | Status::Ending if hook => (*actor).status = Status::Stopping,
                 // It has not begun, or has ended already.
-                Status::Starting | Status::StartingLast | Status::Held if (*actor).frame == HELD => {
+                Status::Starting | Status::StartingLast | Status::Held | Status::Resting if (*actor).frame == HELD => {
                     (*actor).frame = NONE;
                     (*actor).status = Status::Stopped;
                 }
-                Status::Running | Status::Draining | Status::Ending => (*actor).status = Status::Stopped,
+                Status::Running | Status::Resting | Status::Draining | Status::Ending => (*actor).status = Status::Stopped,
                 _ => return,
             }
             if (*actor).waiting > 0 && (*actor).frame == NONE {

@@ -379,7 +379,7 @@ impl Rig {
         self.ingress[worker].push::<System>(header, parcel).expect("not closed")
     }
 
-    fn control<M: RingMessage>(&mut self, worker: usize, tag: u16, message: &M) -> Held {
+    pub fn control<M: RingMessage>(&mut self, worker: usize, tag: u16, message: &M) -> Held {
         self.try_control(worker, tag, message).expect("the ingress ring is full")
     }
 
