@@ -3,10 +3,12 @@
 //! With `--check` nothing is written: the committed text must be what the source gives, and each architecture must take what is
 //! compiled for it, within the budget. One check for each crate and architecture, counted in a line like those of `cargo test`.
 
+use std::collections::VecDeque;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::thread::{self, ScopedJoinHandle};
 use std::time::Instant;
 
 use warpring_build::budget::Budget;
@@ -43,6 +45,27 @@ struct Tally {
     ignored: u32,
 }
 
+/// An assembly that is under way.
+type Assembling<'scope> = (&'static Module, &'static str, ScopedJoinHandle<'scope, Result<String, String>>);
+
+impl Tally {
+    fn fail(&mut self, module: &Module, arch: &str, error: &str) {
+        println!("error: {}/ptx/{}, {arch}: {error}", module.dir, module.file);
+        self.failed += 1;
+    }
+
+    fn count(&mut self, (module, arch, assembling): Assembling<'_>) {
+        match assembling.join() {
+            Ok(Ok(said)) => {
+                println!("{said}");
+                self.passed += 1;
+            }
+            Ok(Err(error)) => self.fail(module, arch, &error),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
 pub fn write() -> ExitCode {
     for module in MODULES {
         let dir = module.dir;
@@ -73,17 +96,35 @@ pub fn check() -> ExitCode {
             None
         }
     };
-    for module in MODULES {
-        for arch in module.archs {
-            match check_one(module, arch, ptxas.as_ref(), &mut tally) {
-                Ok(()) => tally.passed += 1,
+    let at_once = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        // What is compiled is assembled beside the next compilations: the assembler takes longer, and one core.
+        let mut assembling = VecDeque::new();
+        for (module, arch) in MODULES.iter().flat_map(|module| module.archs.iter().map(move |arch| (module, *arch))) {
+            if assembling.len() >= at_once
+                && let Some(first) = assembling.pop_front()
+            {
+                tally.count(first);
+            }
+            let text = match compile_one(module, arch, &mut tally) {
+                Ok(text) => text,
                 Err(error) => {
-                    println!("error: {}/ptx/{}, {arch}: {error}", module.dir, module.file);
-                    tally.failed += 1;
+                    tally.fail(module, arch, &error);
+                    continue;
+                }
+            };
+            match &ptxas {
+                Some(ptxas) => {
+                    assembling.push_back((module, arch, scope.spawn(move || assemble_one(module, arch, ptxas, &text))));
+                }
+                None => {
+                    tally.passed += 1;
+                    tally.ignored += 1;
                 }
             }
         }
-    }
+        assembling.into_iter().for_each(|one| tally.count(one));
+    });
     let verdict = if tally.failed == 0 { "ok" } else { "FAILED" };
     let Tally { passed, failed, ignored } = tally;
     let seconds = start.elapsed().as_secs_f32();
@@ -91,10 +132,9 @@ pub fn check() -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Compiles a crate for an architecture, compares, assembles, and compares with the budget.
-fn check_one(module: &Module, arch: &str, ptxas: Option<&Ptxas>, tally: &mut Tally) -> Result<(), String> {
+/// Compiles a crate for an architecture, and compares; where the text is.
+fn compile_one(module: &Module, arch: &str, tally: &mut Tally) -> Result<PathBuf, String> {
     let start = Instant::now();
-    let files = Files::of(module);
     let compiled = compile(module, arch)?;
     let report = &compiled.report;
     let (dir, file) = (module.dir, module.file);
@@ -106,23 +146,28 @@ fn check_one(module: &Module, arch: &str, ptxas: Option<&Ptxas>, tally: &mut Tal
     );
     report.slow.iter().for_each(|function| println!("  slow: {function}"));
     if *arch == *DEFAULT_ARCH {
-        compare(&files, &compiled, tally)?;
+        compare(&Files::of(module), &compiled, tally)?;
     }
-    let Some(ptxas) = ptxas else {
-        tally.ignored += 1;
-        return Ok(());
-    };
     let text = scratch().join(format!("{}.{arch}.{file}", compiled.package));
     put(&text, &compiled.text)?;
-    let usages = ptxas.assemble(&text, arch).map_err(|error| error.to_string())?;
+    Ok(text)
+}
+
+/// Assembles a text, and compares with the budget; what the functions use.
+fn assemble_one(module: &Module, arch: &str, ptxas: &Ptxas, text: &Path) -> Result<String, String> {
+    let start = Instant::now();
+    let usages = ptxas.assemble(text, arch).map_err(|error| error.to_string())?;
+    let mut said = format!("{}/ptx/{}, {arch}: assembled, {:.1} s", module.dir, module.file, start.elapsed().as_secs_f32());
     for usage in usages.iter().filter(|usage| usage.registers.is_some() || usage.stack_bytes + usage.spill_bytes() > 0) {
-        println!("  {usage}");
+        said += &format!("\n  {usage}");
     }
+    let files = Files::of(module);
     let budget = Budget::read(&get(&files.budget)?).map_err(|error| format!("{}: {error}", files.budget.display()))?;
     budget.check(arch, &usages).map_err(|errors| {
         let lines: Vec<_> = errors.iter().map(|error| format!("{error}\nhint: {}", error.hint())).collect();
         format!("{}\n{}", files.budget.display(), lines.join("\n"))
-    })
+    })?;
+    Ok(said)
 }
 
 /// The committed text must be this one, if the same compiler made it; another one may well write another text.

@@ -161,7 +161,9 @@ pub(crate) async fn copy_bytes(shared: &Arc<Shared>, id: ActorId, offset: u32, t
                 since.pass(shared, limit);
                 yield_once().await;
             }
-            Tenant::Running | Tenant::Held => break,
+            // What has ended is not read; its supervisor writes what it starts with.
+            Tenant::Resting if !what.write => return Err(StateError::NoSuchActor(id)),
+            Tenant::Running | Tenant::Held | Tenant::Resting => break,
         }
     }
     if let Transfer::Read(bytes) = transfer {

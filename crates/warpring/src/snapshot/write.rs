@@ -243,7 +243,7 @@ async fn survey(shared: &Shared, staging: &Arc<Staging>) -> Result<(VecDeque<Wan
                 let found = unsafe { staging::row(staging.memory(), row) };
                 match found.tenant {
                     Tenant::Nobody => continue,
-                    Tenant::Failed | Tenant::Stopped => {
+                    Tenant::Resting | Tenant::Failed | Tenant::Stopped => {
                         left_out += 1;
                         continue;
                     }
@@ -533,7 +533,7 @@ impl Saving<'_> {
                     continue;
                 }
                 Tenant::Running if !other => {}
-                Tenant::Failed | Tenant::Stopped if want.generation.is_none() => {
+                Tenant::Resting | Tenant::Failed | Tenant::Stopped if want.generation.is_none() => {
                     self.left_out += 1;
                     continue;
                 }
