@@ -16,6 +16,7 @@ use warpring_core::{ActorId, Name, RingMessage};
 
 use crate::backend::Engine;
 use crate::error::Refusal;
+use crate::lock::lock;
 use crate::registry::RegistryError;
 use crate::reply::Reply;
 use crate::runtime::control;
@@ -99,7 +100,7 @@ impl Directory {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(|e| e.into_inner())
+        lock(&self.state)
     }
 
     /// Gives an actor a name. The number is the change to wait for, as with all that follows.
@@ -262,7 +263,7 @@ impl Directory {
     }
 
     fn waiting(&self) -> MutexGuard<'_, Vec<Waker>> {
-        self.waiting.lock().unwrap_or_else(|e| e.into_inner())
+        lock(&self.waiting)
     }
 
     fn next(&self) -> Option<Change> {
@@ -272,7 +273,7 @@ impl Directory {
 
 impl Listed {
     pub(crate) fn subscribers(&self) -> MutexGuard<'_, Vec<Subscriber>> {
-        self.subscribers.lock().unwrap_or_else(|e| e.into_inner())
+        lock(&self.subscribers)
     }
 }
 

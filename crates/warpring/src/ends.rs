@@ -8,7 +8,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use warpring_core::{ActorId, Down, ExitReason, How, KernelError, RingMessage};
 use crate::actor_ref::ActorRef;
 use crate::backend::Engine;
 use crate::error::Refusal;
+use crate::lock::lock;
 use crate::recent::Recent;
 use crate::runtime::{Runtime, answered, control, yield_once};
 use crate::shared::{SendOptions, Shared};
@@ -118,10 +119,6 @@ impl State {
             }
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|e| e.into_inner())
 }
 
 impl Ends {

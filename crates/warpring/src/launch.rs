@@ -14,6 +14,7 @@ use crate::backend::Engine;
 #[cfg(feature = "cuda")]
 use crate::backend::cuda;
 use crate::error::LaunchError;
+use crate::lock::lock;
 use crate::memory::Block;
 use crate::reply::Pending;
 use crate::runtime::{Runtime, answered, control};
@@ -85,7 +86,7 @@ pub(crate) async fn one<K: Exported>(
 ) -> Result<ActorRef<K>, LaunchError> {
     check::<K>(shared, options)?;
     kernel.validate().map_err(LaunchError::Invalid)?;
-    let id = shared.slots.lock().unwrap_or_else(|e| e.into_inner()).take(options.worker)?;
+    let id = lock(&shared.slots).take(options.worker)?;
     let stride = kernel_stride::<K>();
     let values = Values::new(1, stride);
     values.put(0, kernel);
@@ -107,7 +108,7 @@ pub(crate) async fn one<K: Exported>(
         flags: if supervised.is_some() { ADOPT_SUPERVISED } else { 0 },
     };
     // Kept until the actor or the workers have ended, whatever becomes of this future.
-    shared.slots.lock().unwrap_or_else(|e| e.into_inner()).keep(id, place);
+    lock(&shared.slots).keep(id, place);
     if supervised.is_some_and(|known| !known(&[id])) {
         shared.vacate(id);
         return Err(LaunchError::Stopped);
@@ -140,7 +141,7 @@ pub(crate) async fn group<K: Exported>(
 ) -> Result<Group<K>, LaunchError> {
     check_group::<K>(shared, options)?;
     let workers = shared.settings.workers;
-    let base = shared.slots.lock().unwrap_or_else(|e| e.into_inner()).take_rows(rows(count, workers, 0), count)?;
+    let base = lock(&shared.slots).take_rows(rows(count, workers, 0), count)?;
     let address = GroupAddress::<K>::new(base, count, workers as u16, GENERATION);
     let flags = if supervised.is_some() { ADOPT_SUPERVISED } else { 0 };
     if let Some(known) = supervised {
@@ -170,7 +171,7 @@ pub(crate) async fn group<K: Exported>(
         };
         if let Place::Heap(block) = place {
             // Kept until the workers have ended: the actors of a group share it.
-            shared.states.lock().unwrap_or_else(|e| e.into_inner()).push(block);
+            lock(&shared.states).push(block);
         }
         let asked = control(shared, worker as u32, CONTROL_ADOPT, &adopt, Duration::MAX).await;
         pending.push(asked.map_err(|_| LaunchError::Stopped)?);

@@ -18,6 +18,7 @@ use crate::backend::{Backend, Engine, IdlePolicy, cpu};
 use crate::backend::{CudaError, CudaOptions, cuda};
 use crate::dead_letter::{Choices, DeadLetter, DeadLetters};
 use crate::error::{BuildError, LaunchError, PortError, Refusal, ShutdownError};
+use crate::lock::lock;
 use crate::port::Port;
 use crate::reply::{NoReply, Pending, Reply};
 use crate::shared::Shared;
@@ -495,8 +496,8 @@ impl Runtime {
     pub async fn stats(&self) -> Result<Stats, LaunchError> {
         let workers = probe(&self.shared, CONTROL_PROBE, Duration::MAX).await.map_err(|_| LaunchError::Stopped)?;
         self.shared.take_letters();
-        let states = self.shared.states.lock().unwrap_or_else(|e| e.into_inner());
-        let slots = self.shared.slots.lock().unwrap_or_else(|e| e.into_inner());
+        let states = lock(&self.shared.states);
+        let slots = lock(&self.shared.slots);
         Ok(Stats {
             workers,
             actors: slots.launched,
@@ -553,7 +554,7 @@ impl Runtime {
     /// See [`ShutdownError`]; the runtime is down all the same.
     pub async fn shutdown(mut self) -> Result<(), ShutdownError> {
         self.down = true;
-        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(|e| e.into_inner()));
+        let threads = std::mem::take(&mut *lock(&self.threads));
         let shared = Arc::clone(&self.shared);
         if !shared.engine.get().is_some_and(Engine::wakes) {
             // Nothing runs but what this thread runs.
@@ -577,7 +578,7 @@ impl Runtime {
 impl Drop for Runtime {
     fn drop(&mut self) {
         if !self.down {
-            let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(|e| e.into_inner()));
+            let threads = std::mem::take(&mut *lock(&self.threads));
             // Nobody is left to hear of it.
             let _ = end(&self.shared, threads, Duration::ZERO);
         }
@@ -649,7 +650,7 @@ async fn probe(shared: &Arc<Shared>, tag: u16, limit: Duration) -> Result<Vec<Re
 fn end(shared: &Arc<Shared>, threads: Vec<JoinHandle<()>>, limit: Duration) -> Result<(), ShutdownError> {
     // SeqCst is not needed: a message that slips in after this is refused below.
     shared.closing.store(true, Ordering::Release);
-    let lost = |shared: &Shared| shared.lost.lock().unwrap_or_else(|e| e.into_inner()).clone();
+    let lost = |shared: &Shared| lock(&shared.lost).clone();
     let mut result = if lost(shared).is_none() { drain(shared, limit) } else { Ok(()) };
     let mut stops = Vec::new();
     for (worker, seat) in shared.seats.iter().enumerate() {
@@ -774,14 +775,14 @@ struct Done {
 
 impl Done {
     fn set(&self, result: Result<(), ShutdownError>) {
-        *self.result.lock().unwrap_or_else(|e| e.into_inner()) = Some(result);
+        *lock(&self.result) = Some(result);
         self.waker.wake();
     }
 
     async fn wait(this: &Arc<Self>) -> Result<(), ShutdownError> {
         std::future::poll_fn(|cx| {
             this.waker.register(cx.waker());
-            match this.result.lock().unwrap_or_else(|e| e.into_inner()).take() {
+            match lock(&this.result).take() {
                 Some(result) => std::task::Poll::Ready(result),
                 None => std::task::Poll::Pending,
             }

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use warpring_core::{ActorId, Doing};
 
 use crate::error::BuildError;
+use crate::lock::lock;
 use crate::shared::Shared;
 
 /// A handler, or hook, that has kept its worker for longer than [`RuntimeBuilder::handler_budget`](crate::RuntimeBuilder::handler_budget)
@@ -63,7 +64,7 @@ impl Stuck {
             // It is the user's: its panic is printed like any other, and ends nothing.
             let _ = catch_unwind(AssertUnwindSafe(|| hook(&handler)));
         }
-        let mut log = self.log.lock().unwrap_or_else(|e| e.into_inner());
+        let mut log = lock(&self.log);
         if log.len() == LOG {
             log.pop_front();
         }
@@ -71,7 +72,7 @@ impl Stuck {
     }
 
     pub(crate) fn list(&self) -> Vec<StuckHandler> {
-        self.log.lock().unwrap_or_else(|e| e.into_inner()).iter().copied().collect()
+        lock(&self.log).iter().copied().collect()
     }
 
     /// Wakes the thread for good.

@@ -10,7 +10,7 @@ use std::mem::MaybeUninit;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ use crate::ends::{EndError, ask, end};
 use crate::error::LaunchError;
 use crate::keeper::Keeper;
 use crate::launch::{self, LaunchOptions};
+use crate::lock::lock;
 use crate::runtime::Runtime;
 use crate::shared::Shared;
 use crate::snapshot::Source;
@@ -249,10 +250,6 @@ struct NestState {
     down: bool,
     /// Who waits for the end.
     waiting: Vec<Waker>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|e| e.into_inner())
 }
 
 /// Between two kills of a child that does not end.

@@ -22,6 +22,7 @@ use warpring_core::module::ModuleTable;
 use super::record::{LetterId, MAGIC, Record, Run, Stored, append};
 use super::{DeadLetter, nanos, resend};
 use crate::error::DeadLetterLogError;
+use crate::lock::lock;
 use crate::shared::Shared;
 
 /// Letters on their way to the log.
@@ -73,7 +74,7 @@ impl Log {
         };
         let thread = std::thread::Builder::new().name("warpring-dead-letters".into()).spawn(move || writer.run(&entries));
         let thread = thread.map_err(|error| DeadLetterLogError::io(&path, &error))?;
-        *log.thread.lock().unwrap_or_else(|e| e.into_inner()) = Some(thread);
+        *lock(&log.thread) = Some(thread);
         Ok((log, queue))
     }
 
@@ -100,7 +101,7 @@ impl Log {
     }
 
     pub(super) fn file(&self) -> MutexGuard<'_, LogFile> {
-        self.file.lock().unwrap_or_else(|e| e.into_inner())
+        lock(&self.file)
     }
 
     /// Whether this is the log at `path`.
@@ -111,7 +112,7 @@ impl Log {
 
     /// Waits for the thread, whose queue is closed, and for the disk.
     pub(super) fn close(&self) -> Result<(), DeadLetterLogError> {
-        let thread = self.thread.lock().unwrap_or_else(|e| e.into_inner()).take();
+        let thread = lock(&self.thread).take();
         let panicked = thread.is_some_and(|thread| thread.join().is_err());
         let mut file = self.file();
         if panicked {
@@ -198,7 +199,7 @@ impl Writer {
         if bytes.is_empty() {
             return;
         }
-        let written = self.file.lock().unwrap_or_else(|e| e.into_inner()).append(bytes);
+        let written = lock(&self.file).append(bytes);
         match written {
             Ok(()) => self.told = missed,
             Err(_) => drop(self.missed.fetch_add(letters, Ordering::Relaxed)),
@@ -262,7 +263,7 @@ impl LogFile {
     fn open_as(options: &mut OpenOptions, path: PathBuf, most: u64) -> Result<Self, DeadLetterLogError> {
         let failed = |error: &io::Error| DeadLetterLogError::io(&path, error);
         let mut file = options.read(true).append(true).open(&path).map_err(|error| failed(&error))?;
-        lock(&file, &path)?;
+        claim(&file, &path)?;
         let mut start = Vec::new();
         (&mut file).take(MAGIC.len() as u64).read_to_end(&mut start).map_err(|error| failed(&error))?;
         if !MAGIC.starts_with(&start) {
@@ -321,7 +322,7 @@ impl LogFile {
 }
 
 /// Takes the system's lock on a log.
-fn lock(file: &File, path: &Path) -> Result<(), DeadLetterLogError> {
+fn claim(file: &File, path: &Path) -> Result<(), DeadLetterLogError> {
     match file.try_lock() {
         Ok(()) => Ok(()),
         Err(TryLockError::WouldBlock) => Err(DeadLetterLogError::InUse { path: path.to_owned() }),
