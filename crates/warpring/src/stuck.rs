@@ -86,6 +86,7 @@ impl Stuck {
 /// What is known of each worker.
 pub(crate) struct Looks {
     budget: Duration,
+    #[cfg(feature = "cuda")]
     last: Instant,
     workers: Vec<Seen>,
 }
@@ -109,7 +110,12 @@ impl Looks {
             #[cfg(feature = "cuda")]
             clock: 0,
         };
-        (budget > Duration::ZERO).then(|| Self { budget, last: Instant::now(), workers: vec![none; workers as usize] })
+        (budget > Duration::ZERO).then(|| Self {
+            budget,
+            #[cfg(feature = "cuda")]
+            last: Instant::now(),
+            workers: vec![none; workers as usize],
+        })
     }
 
     /// From one look to the next.

@@ -22,7 +22,7 @@ pub enum Strategy {
     RestForOne,
 }
 
-/// When a child is started again; see the table in [`Supervisor`].
+/// When a child is started again; see the table in [`Supervisor`](super::Supervisor).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Restart {
     /// Always.
@@ -127,7 +127,7 @@ impl Supervision {
     }
 
     /// With more than so many restarts within this time, on the workers' clock, it stops all its children and gives up: its own
-    /// supervisor has to decide, or the host, see [`Supervisor::failed`]. OTP calls it intensity and period.
+    /// supervisor has to decide, or the host, see [`Supervisor::failed`](super::Supervisor::failed). OTP calls it intensity and period.
     pub fn limit(mut self, restarts: u32, within: Duration) -> Self {
         (self.restarts, self.within) = (restarts, within);
         self
