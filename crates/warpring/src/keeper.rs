@@ -64,17 +64,19 @@ impl Keeper {
 
     /// From here on `task` is polled until it ends, or the runtime does.
     pub(crate) fn spawn(&self, shared: &Arc<Shared>, task: impl Future<Output = ()> + Send + 'static) {
-        if self.over.load(Ordering::Acquire) {
-            return;
+        {
+            let mut new = lock(&self.new);
+            // Under the lock: what came behind the end would keep the runtime, which keeps it.
+            if self.over.load(Ordering::Acquire) {
+                return;
+            }
+            new.push(Box::pin(task));
         }
-        lock(&self.new).push(Box::pin(task));
         if shared.engine.get().is_some_and(Engine::wakes) {
             self.thread.get_or_init(|| {
                 let shared = Arc::clone(shared);
                 let run = move || shared.keeper.run(&shared);
-                let started = std::thread::Builder::new().name("warpring-keeper".into()).spawn(run).ok()?;
-                let _ = self.bell.thread.set(started.thread().clone());
-                Some(started)
+                std::thread::Builder::new().name("warpring-keeper".into()).spawn(run).ok()
             });
         }
         self.bell.wake_by_ref();
@@ -93,6 +95,8 @@ impl Keeper {
     }
 
     fn run(&self, shared: &Shared) {
+        // Before the first look at the bell: who rings later finds it.
+        let _ = self.bell.thread.set(std::thread::current());
         while !self.over.load(Ordering::Acquire) {
             let next = self.tend(shared);
             if self.bell.rung.load(Ordering::Acquire) {
