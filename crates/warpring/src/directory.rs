@@ -4,7 +4,7 @@
 //! queue, in its order, and a change leaves the queue when all have answered. A call that is given up in between leaves the change
 //! where it is, and the next call tells it again: said twice it changes nothing more.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Poll, Waker};
@@ -51,8 +51,9 @@ pub(crate) struct Listed {
 
 #[derive(Default)]
 struct State {
-    names: HashMap<Name, Registered>,
-    topics: HashMap<Name, Arc<Listed>>,
+    /// In an order that is always the same, and so are the changes where an actor with many of them ends.
+    names: BTreeMap<Name, Registered>,
+    topics: BTreeMap<Name, Arc<Listed>>,
     /// How many names and subscriptions an actor has, if any.
     mentions: HashMap<ActorId, u32>,
     /// Changes that not all workers have answered yet.
@@ -303,7 +304,13 @@ impl<'a> Telling<'a> {
             if taken() {
                 return Poll::Ready(());
             }
-            directory.waiting().push(cx.waker().clone());
+            {
+                let mut waiting = directory.waiting();
+                // Once for each who waits, however often it is polled.
+                if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+                    waiting.push(cx.waker().clone());
+                }
+            }
             // It may have been given back before the waker was there.
             if taken() {
                 return Poll::Ready(());
