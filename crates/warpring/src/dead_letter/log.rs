@@ -304,17 +304,22 @@ impl LogFile {
         self.append(&bytes)
     }
 
-    /// A file without room becomes the older one, in whose place it goes.
+    /// A file without room becomes the older one, in whose place it goes. The next one is ready before: where the disk has no room for
+    /// it, both stay as they are.
     fn make_room(&mut self, records: u64) -> io::Result<()> {
         let empty = (MAGIC.len() + self.opening.len()) as u64;
         if self.bytes <= empty || self.bytes.saturating_add(records) <= self.most {
             return Ok(());
         }
-        std::fs::rename(&self.path, older(&self.path))?;
-        let mut file = OpenOptions::new().create_new(true).read(true).append(true).open(&self.path)?;
+        let next = beside(&self.path, ".new");
+        let mut file = OpenOptions::new().create(true).read(true).append(true).open(&next)?;
         file.try_lock()?;
+        // What a rotation has left that was cut short.
+        file.set_len(0)?;
         file.write_all(MAGIC)?;
         file.write_all(&self.opening)?;
+        std::fs::rename(&self.path, older(&self.path))?;
+        std::fs::rename(&next, &self.path)?;
         self.file = file;
         self.bytes = empty;
         Ok(())

@@ -80,3 +80,40 @@ fn one_at_a_time_writes_a_log_and_another_file_is_not_overwritten() {
     assert_eq!(DeadLetterLog::read(&other).err(), Some(no_log));
     assert_eq!(std::fs::read(&other).expect("it is there"), b"warpring dead poets");
 }
+
+#[test]
+fn a_log_without_room_for_its_next_file_keeps_what_it_has() {
+    let folder = Folder::new();
+    let path = folder.file("letters");
+    let mut log = LogFile::create(path.clone(), 4096, opening(1)).expect("opened");
+    let mut sequence = 0;
+    // Until there is an older file, and the younger one is full.
+    while !older(&path).exists() || std::fs::metadata(&path).expect("there").len() + 2 * letter(1, 1).len() as u64 <= 4096 {
+        sequence += 1;
+        log.append(&letter(1, sequence)).expect("written");
+    }
+    let kept = sequences(&path);
+    // Where the next file would be is a folder.
+    std::fs::create_dir(beside(&path, ".new")).expect("made");
+    for lost in 1..=3 {
+        let _ = log.append(&letter(1, sequence + lost));
+    }
+    assert!(log.append(&letter(1, 1000)).is_err());
+    let now = sequences(&path);
+    assert!(now.starts_with(&kept), "{now:?}");
+    std::fs::remove_dir(beside(&path, ".new")).expect("removed");
+    log.append(&letter(1, 1001)).expect("there is room again");
+    assert_eq!(sequences(&path).last(), Some(&1001));
+}
+
+#[test]
+fn a_log_whose_younger_file_is_gone_is_read() {
+    let folder = Folder::new();
+    let path = folder.file("letters");
+    let mut log = LogFile::create(path.clone(), u64::MAX, opening(1)).expect("opened");
+    log.append(&letter(1, 1)).expect("written");
+    std::fs::rename(&path, older(&path)).expect("renamed");
+    assert_eq!(sequences(&path), [1]);
+    std::fs::remove_file(older(&path)).expect("removed");
+    assert!(matches!(DeadLetterLog::read(&path), Err(DeadLetterLogError::Io { .. })));
+}
