@@ -216,13 +216,15 @@ impl Runtime {
         // Joining blocks, which a task must not do.
         let done = Arc::new(Done::default());
         let signal = Arc::clone(&done);
+        let threads = Arc::new(Mutex::new(threads));
         let spawned = std::thread::Builder::new().name("warpring-shutdown".into()).spawn({
-            let shared = Arc::clone(&shared);
-            move || signal.set(end(&shared, threads, limit))
+            let (shared, threads) = (Arc::clone(&shared), Arc::clone(&threads));
+            move || signal.set(end(&shared, std::mem::take(&mut *lock(&threads)), limit))
         });
         match spawned {
             Ok(_) => Done::wait(&done).await,
-            Err(error) => Err(ShutdownError::WorkerLost { message: error.to_string() }),
+            // Without a thread for it, it is still better that this one blocks than that the workers go on for good.
+            Err(_) => end(&shared, std::mem::take(&mut *lock(&threads)), limit),
         }
     }
 }
@@ -391,6 +393,8 @@ fn drain(shared: &Arc<Shared>, limit: Duration) -> Result<(), ShutdownError> {
         let Ok(reports) = pollster::block_on(probe(shared, CONTROL_DRAIN, patience)) else {
             return Err(ShutdownError::NotDrained { handlers: 1, waiting: 0, limit });
         };
+        // What they told the host before they answered: who monitors an actor that has ended hears of it before the next probe.
+        shared.take_letters();
         let frames: u32 = reports.iter().map(|r| r.frames).sum();
         let waiting: u32 = reports.iter().map(|r| r.waiting).sum();
         let sent: u64 = reports.iter().map(|r| r.counters.sent).sum();

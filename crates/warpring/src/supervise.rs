@@ -104,7 +104,7 @@ impl Supervisor {
         };
         let launched = launch::one(&self.shared, kernel, &spec.launch, Some(known)).await;
         if launched.is_err() {
-            child.iter().for_each(|id| self.nest.disown(*id));
+            child.iter().for_each(|id| self.nest.disown(&self.shared, *id));
         }
         launched
     }
@@ -120,6 +120,8 @@ impl Supervisor {
         mut kernel: impl FnMut(u32) -> K,
     ) -> Result<Group<K>, LaunchError> {
         self.open()?;
+        launch::check_group::<K>(&self.shared, &spec.launch)?;
+        launch::check_rows(&self.shared, count)?;
         let mut initial = self.initial::<K>(count as usize, &spec);
         let values = launch::Values::of_group(&self.shared, count, |index| {
             let kernel = kernel(index);
@@ -141,7 +143,7 @@ impl Supervisor {
         let launched = launch::group::<K>(&self.shared, count, &spec.launch, values, Some(known)).await;
         if launched.is_err() {
             for id in children {
-                self.nest.disown(id);
+                self.nest.disown(&self.shared, id);
                 let shared = Arc::clone(&self.shared);
                 // One whose `initialize` failed has ended.
                 self.shared.keeper.spawn(&self.shared, async move { _ = end(&shared, id, How::Stop, true).await });
@@ -197,3 +199,6 @@ impl Supervisor {
         .await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@
 #[path = "support/folder.rs"]
 mod folder;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use warpring::prelude::*;
@@ -25,9 +25,11 @@ pub struct Quit {
 pub struct Crash;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, RingMessage)]
 pub struct Get;
-/// Keeps the worker until `FREE`.
+/// Keeps the worker for so long, without awaiting anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, RingMessage)]
-pub struct Block;
+pub struct Block {
+    pub ns: u64,
+}
 
 /// Counts the ends that it hears of under its number.
 #[derive(Debug, RingKernel)]
@@ -44,7 +46,6 @@ impl Mayfly {
 }
 
 static HEARD: [AtomicU64; 16] = [const { AtomicU64::new(0) }; 16];
-static FREE: AtomicBool = AtomicBool::new(false);
 
 impl RingKernelHandler<Watch, ()> for Mayfly {
     async fn handle(&self, ctx: &mut RingContext<'_>, watch: Watch) -> Result<()> {
@@ -75,10 +76,8 @@ impl RingKernelHandler<Get, u32> for Mayfly {
     }
 }
 impl RingKernelHandler<Block, ()> for Mayfly {
-    async fn handle(&self, _: &mut RingContext<'_>, _: Block) -> Result<()> {
-        while !FREE.load(Ordering::SeqCst) {
-            std::thread::yield_now();
-        }
+    async fn handle(&self, _: &mut RingContext<'_>, block: Block) -> Result<()> {
+        std::thread::sleep(Duration::from_nanos(block.ns));
         Ok(())
     }
 }
@@ -124,13 +123,11 @@ fn a_supervisor_waits_for_a_worker_that_a_handler_keeps() {
     let neighbour = launch(&runtime, 0, 15);
     let on_worker = ChildSpec::permanent().launch(LaunchOptions::default().on_worker(0));
     let child = block_on(supervisor.launch(Mayfly::new(7), on_worker)).expect("launched");
-    neighbour.tell(Block).wait().expect("accepted");
-    // It falls before the neighbour begins, or after it has ended: messages wait either way, and the copy of its state comes too late.
+    // It falls between two handlers that keep the worker for twice as long as an answer may take.
     child.tell(Crash).wait().expect("accepted");
-    child.tell(Block).wait().expect("accepted");
-    neighbour.tell(Block).wait().expect("accepted");
-    std::thread::sleep(Duration::from_millis(200));
-    FREE.store(true, Ordering::SeqCst);
+    for _ in 0..6 {
+        neighbour.tell(Block { ns: 60_000_000 }).wait().expect("accepted");
+    }
     assert_eq!(child.ask(Get).within(Duration::from_secs(30)).wait(), Ok(7));
     assert_eq!(supervisor.restarts(), 1);
     block_on(runtime.shutdown()).expect("clean");

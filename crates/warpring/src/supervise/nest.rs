@@ -18,7 +18,7 @@ use crate::keeper::Keeper;
 use crate::lock::lock;
 use crate::shared::Shared;
 use crate::snapshot::Source;
-use crate::state::{MOST, Transfer, copy_bytes};
+use crate::state::{MOST, StateError, Transfer, copy_bytes};
 
 /// The bytes of kernels, side by side.
 pub(super) struct Initial {
@@ -140,7 +140,8 @@ impl Nest {
     }
 
     /// It was not launched after all.
-    pub(super) fn disown(&self, id: ActorId) {
+    pub(super) fn disown(&self, shared: &Shared, id: ActorId) {
+        shared.ends.let_go(id);
         let mut state = lock(&self.state);
         if let Some(number) = state.numbers.remove(&id) {
             state.children.remove(&number);
@@ -205,6 +206,11 @@ impl Nest {
                 break;
             }
         }
+        if let Some((parent, number)) = &self.parent
+            && let Some(parent) = parent.upgrade()
+        {
+            lock(&parent.state).children.remove(number);
+        }
         lock(&self.state).down = true;
         self.wake_all();
     }
@@ -223,7 +229,9 @@ impl Nest {
 
     /// Ends a held child for good.
     async fn let_go(&self, shared: &Arc<Shared>, id: ActorId) -> Result<(), Halt> {
-        end(shared, id, How::Stop, true).await.map_err(|_| Halt::Over)?;
+        if end(shared, id, How::Stop, true).await == Err(EndError::Stopped) {
+            return Err(Halt::Over);
+        }
         // Until the worker has told that it is gone, its place here stays.
         self.wait_until(shared, None, |state| !state.numbers.contains_key(&id)).await;
         Ok(())
@@ -383,11 +391,7 @@ impl Nest {
             let found = match lock(&self.state).children.get_mut(&number) {
                 None | Some(Child::Actor { held: None, .. }) => return Ok(()),
                 Some(Child::Supervisor(nest)) => Err(Arc::clone(nest)),
-                Some(Child::Actor { id, initial, snapshot, kind, held, told, .. }) => {
-                    // From here on its next end is news.
-                    (*held, *told) = (None, false);
-                    Ok((*id, initial.clone(), snapshot.clone(), *kind))
-                }
+                Some(Child::Actor { id, initial, snapshot, kind, .. }) => Ok((*id, initial.clone(), snapshot.clone(), *kind)),
             };
             let (id, initial, snapshot, kind) = match found {
                 Ok(actor) => actor,
@@ -405,21 +409,36 @@ impl Nest {
                     .map_err(|error| Halt::Restore(error.to_string().into()))?,
                 None => None,
             };
+            // From here on its next end is news. Not before: a child whose snapshot cannot be used is still held.
+            if let Some(Child::Actor { held, told, .. }) = lock(&self.state).children.get_mut(&number) {
+                (*held, *told) = (None, false);
+            }
             if let Some(saved) = saved {
                 let bytes: Vec<MaybeUninit<u8>> = saved.into_iter().map(MaybeUninit::new).collect();
                 put_state(shared, id, &bytes).await?;
             } else if let Some((initial, row)) = initial {
                 put_state(shared, id, initial.row(row)).await?;
             }
-            ask(shared, id, CONTROL_RESTART, How::Stop, false).await.map_err(|_| Halt::Over)
+            match ask(shared, id, CONTROL_RESTART, How::Stop, false).await {
+                Err(EndError::Stopped) => Err(Halt::Over),
+                // One that was ended for good meanwhile is gone.
+                _ => Ok(()),
+            }
         })
     }
 }
 
-/// Gives a held actor a state; nobody sees it between two pieces.
+/// Gives a held actor a state; nobody sees it between two pieces. It waits for as long as a handler keeps the worker.
 async fn put_state(shared: &Arc<Shared>, id: ActorId, state: &[MaybeUninit<u8>]) -> Result<(), Halt> {
     for (i, bytes) in state.chunks(MOST).enumerate() {
-        copy_bytes(shared, id, (i * MOST) as u32, Transfer::Write(bytes)).await.map_err(|_| Halt::Over)?;
+        loop {
+            match copy_bytes(shared, id, (i * MOST) as u32, Transfer::Write(bytes)).await {
+                Err(StateError::Stopped) => return Err(Halt::Over),
+                Err(StateError::NoAnswer { .. } | StateError::Busy { .. }) => {}
+                // One that was ended for good meanwhile is gone.
+                _ => break,
+            }
+        }
     }
     Ok(())
 }
