@@ -25,7 +25,7 @@ use crate::slots::{GENERATION, Place};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LaunchOptions {
-    /// The worker that runs it; `None` deals actors out in turn. A group is always spread over all workers.
+    /// The worker that runs it; `None` deals actors out in turn, past workers that are full. A group is always spread over all workers.
     pub worker: Option<u32>,
     /// Messages that its mailbox holds while it is busy.
     pub mailbox: u16,

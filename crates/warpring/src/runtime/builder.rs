@@ -240,9 +240,9 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Called for each message that wanted no reply and was not handled, on the worker's thread (for one that the host published, on
-    /// that thread if the ring to the worker was full): be quick, and do not wait. A panic in
-    /// it is printed and changes nothing.
+    /// Called for each message that wanted no reply and was not handled, on the thread that hears of it: the worker's, on a GPU one of the
+    /// runtime's, and for what the host itself could not publish the publisher's. Be quick, do not wait, and do not ask the runtime for
+    /// its dead letters or figures, which takes letters in. A panic in it is printed and changes nothing.
     pub fn on_dead_letter(mut self, hook: impl Fn(&DeadLetter) + Send + Sync + 'static) -> Self {
         self.dead_letters.hook = Some(Box::new(hook));
         self
