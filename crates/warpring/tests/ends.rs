@@ -6,7 +6,7 @@
 #[path = "support/folder.rs"]
 mod folder;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use warpring::prelude::*;
@@ -33,7 +33,7 @@ pub struct Block {
 
 /// Counts the ends that it hears of under its number.
 #[derive(Debug, RingKernel)]
-#[ring_kernel(id = "test/mayfly")]
+#[ring_kernel(id = "test/mayfly", validate = Mayfly::check)]
 pub struct Mayfly {
     number: u32,
     seen: Resident<u32>,
@@ -43,8 +43,16 @@ impl Mayfly {
     fn new(number: u32) -> Self {
         Self { number, seen: Resident::new(0) }
     }
+
+    fn check(&self) -> Result<()> {
+        assert!(self.number != BROKEN || !BREAKS.load(Ordering::SeqCst), "a check that panics");
+        Ok(())
+    }
 }
 
+/// The number of an actor whose state is not accepted later.
+const BROKEN: u32 = 13;
+static BREAKS: AtomicBool = AtomicBool::new(false);
 static HEARD: [AtomicU64; 16] = [const { AtomicU64::new(0) }; 16];
 
 impl RingKernelHandler<Watch, ()> for Mayfly {
@@ -149,6 +157,25 @@ fn a_snapshot_that_cannot_be_used_is_said_by_the_supervisor_above() {
         assert!(escalation.error.is_some_and(|error| error.contains("states")), "it names the file");
         block_on(runtime.shutdown()).expect("clean");
     }
+}
+
+#[test]
+fn a_check_that_panics_ends_its_own_supervisor_and_no_other() {
+    let folder = folder::Folder::new();
+    let runtime = builder(Backend::Cpu).build().expect("built");
+    let (one, other) =
+        (runtime.supervise(Supervision::new(Strategy::OneForOne)), runtime.supervise(Supervision::new(Strategy::OneForOne)));
+    let from = RestartFrom::Snapshot { path: folder.file("states"), entry: "mayfly".into() };
+    let child = block_on(one.launch(Mayfly::new(BROKEN), ChildSpec::permanent().from(from))).expect("launched");
+    let beside = block_on(other.launch(Mayfly::new(6), ChildSpec::permanent())).expect("launched");
+    block_on(runtime.snapshot().actor("mayfly", &child).write(folder.file("states"))).expect("written");
+    BREAKS.store(true, Ordering::SeqCst);
+    assert!(child.ask(Crash).wait().is_err());
+    let escalation = block_on(one.failed()).expect("it gives up");
+    assert!(escalation.error.is_some_and(|error| error.contains("test/mayfly")), "it names the kernel");
+    assert!(beside.ask(Crash).wait().is_err());
+    assert_eq!(beside.ask(Get).within(Duration::from_secs(30)).wait(), Ok(6));
+    block_on(runtime.shutdown()).expect("clean");
 }
 
 #[test]

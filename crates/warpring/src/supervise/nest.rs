@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::Future;
 use std::mem::MaybeUninit;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, Weak};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
+use warpring_core::module::KindTable;
 use warpring_core::worker::CONTROL_RESTART;
 use warpring_core::{ActorId, ExitReason, How};
 
@@ -404,9 +406,7 @@ impl Nest {
             };
             let row = initial.as_ref().map_or(0, |(_, row)| *row);
             let saved = match &snapshot {
-                Some(source) => source
-                    .state(&shared.module.kinds[usize::from(kind)], row as u64)
-                    .map_err(|error| Halt::Restore(error.to_string().into()))?,
+                Some(source) => saved(source, &shared.module.kinds[usize::from(kind)], row as u64)?,
                 None => None,
             };
             // From here on its next end is news. Not before: a child whose snapshot cannot be used is still held.
@@ -425,6 +425,15 @@ impl Nest {
                 _ => Ok(()),
             }
         })
+    }
+}
+
+/// The state that a child starts again with, if the snapshot is there. Its `validate` is the user's: a panic in it must not end all
+/// supervisors of the runtime.
+fn saved(source: &Source, kind: &KindTable, row: u64) -> Result<Option<Vec<u8>>, Halt> {
+    match catch_unwind(AssertUnwindSafe(|| source.state(kind, row))) {
+        Ok(state) => state.map_err(|error| Halt::Restore(error.to_string().into())),
+        Err(_) => Err(Halt::Restore(format!("`validate` of `{}` panicked", kind.metadata.id).into())),
     }
 }
 
