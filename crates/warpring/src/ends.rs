@@ -225,13 +225,15 @@ impl Shared {
                 }
                 shared.ended(actor, reason, held);
             }
-            Notice::Monitor { watcher, watched, tag } => {
-                if shared.ends.monitor(watcher, tag, watched) {
-                    shared.watch([watched, watcher]);
-                }
-            }
+            Notice::Monitor { watcher, watched, tag } => shared.monitor(watcher, tag, watched),
             Notice::Link { actor, other } => shared.link(actor, other),
             _ => {}
+        }
+    }
+
+    fn monitor(self: &Arc<Self>, watcher: ActorId, tag: u16, watched: ActorId) {
+        if self.ends.monitor(watcher, tag, watched) {
+            self.watch([watched, watcher]);
         }
     }
 

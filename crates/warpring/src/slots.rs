@@ -1,6 +1,7 @@
 //! Where launched actors live: which slots of which worker are taken, and the memory of their values.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use warpring_core::ActorId;
 
@@ -35,8 +36,10 @@ impl Place {
 
 /// How many actors have been launched, and where the next ones go.
 pub(crate) struct Slots {
-    /// Slots of each worker that were never used.
+    /// Of each worker, the first slot of those that were never used.
     next: Vec<u32>,
+    /// Slots of each worker below that which were never used either: a group has passed them over.
+    passed: Vec<Vec<Range<u32>>>,
     /// Slots of each worker whose tenants have ended, with the generation of the next one.
     free: Vec<Vec<(u32, u16)>>,
     turn: u32,
@@ -51,6 +54,7 @@ impl Slots {
     pub(crate) fn new(workers: u32, limit: u32) -> Self {
         Self {
             next: vec![0; workers as usize],
+            passed: vec![Vec::new(); workers as usize],
             free: vec![Vec::new(); workers as usize],
             turn: 0,
             limit,
@@ -80,16 +84,22 @@ impl Slots {
     }
 
     fn take_on(&mut self, worker: u32) -> Option<ActorId> {
-        let next = &mut self.next[worker as usize];
-        let (slot, generation) = match self.free[worker as usize].pop() {
-            Some(free) => free,
-            None if *next < self.limit => {
-                *next += 1;
-                (*next - 1, GENERATION)
+        let at = worker as usize;
+        let id = |slot, generation| ActorId { slot, generation, worker: worker as u16 };
+        if let Some((slot, generation)) = self.free[at].pop() {
+            return Some(id(slot, generation));
+        }
+        while let Some(passed) = self.passed[at].last_mut() {
+            match passed.next() {
+                Some(slot) => return Some(id(slot, GENERATION)),
+                None => drop(self.passed[at].pop()),
             }
-            None => return None,
-        };
-        Some(ActorId { slot, generation, worker: worker as u16 })
+        }
+        let slot = self.next[at];
+        (slot < self.limit).then(|| {
+            self.next[at] += 1;
+            id(slot, GENERATION)
+        })
     }
 
     /// The same slots on every worker for `count` actors, at most `most` on each, so that an index is enough to find one: the first slot.
@@ -101,7 +111,7 @@ impl Slots {
         }
         for (worker, next) in self.next.iter_mut().enumerate() {
             // What a worker with fewer actors passes over is there for others.
-            self.free[worker].extend((*next..base).rev().map(|slot| (slot, GENERATION)));
+            self.passed[worker].extend((*next < base).then_some(*next..base));
             *next = base + rows(count, workers, worker as u32);
         }
         self.launched += u64::from(count);

@@ -106,8 +106,9 @@ impl Log {
 
     /// Whether this is the log at `path`.
     pub(super) fn is_at(&self, path: &Path) -> bool {
-        let own = self.file().path.canonicalize();
-        own.is_ok_and(|own| path.canonicalize().is_ok_and(|path| path == own))
+        // While this is held, no file takes the other's place.
+        let file = self.file();
+        file.path.canonicalize().is_ok_and(|own| path.canonicalize().is_ok_and(|path| path == own))
     }
 
     /// Waits for the thread, whose queue is closed, and for the disk.
