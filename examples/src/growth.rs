@@ -24,13 +24,6 @@ pub struct Sum {
 #[derive(Clone, Copy, Debug, RingMessage)]
 pub struct Look;
 
-/// Starts the program of an actor that holds the end of a tree.
-#[derive(Clone, Copy, Debug, RingMessage)]
-pub struct Grow {
-    /// How large the tree is.
-    pub size: u32,
-}
-
 /// What has come so far.
 #[derive(Clone, Copy, Debug, Default, RingMessage, State)]
 pub struct Harvest {
@@ -42,12 +35,51 @@ pub struct Harvest {
     pub value: i64,
 }
 
+impl Harvest {
+    fn add(&mut self, sum: Sum) {
+        self.results += 1;
+        self.actors += sum.actors;
+        self.value += sum.value;
+    }
+}
+
+/// Takes what the root of a tree has to say.
+#[derive(Debug, RingKernel)]
+#[ring_kernel(id = "growth/harvester")]
+pub struct Harvester {
+    harvest: Resident<Harvest>,
+}
+
+impl Harvester {
+    /// Nothing has come.
+    pub fn new() -> Self {
+        Self { harvest: Resident::new(Harvest::default()) }
+    }
+}
+
+impl Default for Harvester {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl RingKernelHandler<Sum, ()> for Harvester {
+    async fn handle(&self, ctx: &mut RingContext<'_>, sum: Sum) -> Result<()> {
+        ctx.update(&self.harvest, |harvest| harvest.add(sum));
+        Ok(())
+    }
+}
+impl RingKernelHandler<Look, Harvest> for Harvester {
+    async fn handle(&self, ctx: &mut RingContext<'_>, _: Look) -> Result<Harvest> {
+        Ok(*ctx.read(&self.harvest))
+    }
+}
+
 warpring::export! {
-    skynet::Skynet { Grow => (), Look => Harvest, Sum => () }
+    Harvester { Sum => (), Look => Harvest }
     skynet::Node { Sum => () }
-    fibonacci::Fibonacci { Grow => (), Look => Harvest, Sum => () }
     fibonacci::Number { Sum => () }
-    creation::Creator { Grow => (), Look => Harvest, Sum => () }
+    creation::Creator { creation::Create => (), Sum => (), Look => Harvest }
     creation::Created { creation::Work => () }
 }
 
@@ -57,22 +89,27 @@ pub fn builder() -> warpring::RuntimeBuilder {
     Runtime::builder().module(&MODULE).max_actors(1 << 22).spawned_actors(1 << 21).waiting_messages(1 << 21)
 }
 
-/// Lets a tree grow and waits for its one result, which an actor cannot send to the host: so the host has to look.
-///
-/// # Errors
-/// What failed, or that it took longer than two minutes.
+/// What running a program gives, unless something fails.
 #[cfg(not(target_arch = "nvptx64"))]
-fn harvest<K>(runtime: &Runtime, root: K, size: u32, results: u32) -> Result<Harvest, Box<dyn std::error::Error + Send + Sync>>
-where
-    K: warpring::module::Handles<Grow, Reply = ()> + warpring::module::Handles<Look, Reply = Harvest>,
-{
-    let root = warpring::block_on(runtime.launch(root, LaunchOptions::default()))?;
-    root.ask(Grow { size }).wait()?;
+type Outcome<T> = core::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Launches the root of a tree, which gets the address that its sum goes to, and waits for that.
+#[cfg(not(target_arch = "nvptx64"))]
+fn grow<K: warpring::module::Exported>(runtime: &Runtime, root: impl FnOnce(Address<Harvester>) -> K) -> Outcome<Harvest> {
+    let harvester = warpring::block_on(runtime.launch(Harvester::new(), LaunchOptions::default()))?;
+    warpring::block_on(runtime.launch(root(harvester.address()), LaunchOptions::default()))?;
+    results(&harvester, 1)
+}
+
+/// Waits for so many results and ends whoever has them. An actor cannot tell the host something, so the host has to look; for two
+/// minutes at most.
+#[cfg(not(target_arch = "nvptx64"))]
+fn results<K: warpring::module::Handles<Look, Reply = Harvest>>(end: &ActorRef<K>, results: u32) -> Outcome<Harvest> {
     let start = std::time::Instant::now();
     loop {
-        let harvest = root.ask(Look).wait()?;
+        let harvest = end.ask(Look).wait()?;
         if harvest.results >= results {
-            warpring::block_on(root.stop())?;
+            warpring::block_on(end.stop())?;
             return Ok(harvest);
         }
         if start.elapsed() > std::time::Duration::from_secs(120) {

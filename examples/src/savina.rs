@@ -30,9 +30,8 @@
 //! | Successive Over-Relaxation | yes, up to 80 by 80 | the suite's sum; plain loops' for `SMALL` |
 //! | Bitonic Sort | yes, numbers of 16 bits | the numbers of the beginning in order |
 //! | Fork Join (actor creation), Fibonacci | in [`growth`](crate::growth) | the suite's number; the sum of the actors' numbers |
-//! | Unbalanced Cobwebbed Tree, Quicksort | not yet | their actors make others as they go |
-//! | Online Facility Location, Recursive Matrix Multiplication | no | as above, and the first has no answer to compare |
-//! | Filter Bank, A-Star Search | no | the suite names no number to compare with |
+//! | Unbalanced Cobwebbed Tree, Quicksort, Recursive Matrix Multiplication | not yet | |
+//! | Online Facility Location, Filter Bank, A-Star Search | no | the suite names no number to compare with |
 //! | Precise Pi Computation | no | numbers of 5,000 digits are neither messages nor plain state |
 
 pub mod bank_transaction;

@@ -310,7 +310,7 @@ impl<'a> RingContext<'a> {
     ///
     /// # Errors
     /// What the other handler returned, or [`KernelError::Deadline`], `Stopped`, `MailboxFull`, `Overloaded`, `Panicked`,
-    /// `AskedItself`, `AskCycle`.
+    /// `Interrupted`, `Malformed`, `AskedItself`, `AskCycle`.
     #[inline(always)]
     #[track_caller]
     pub fn ask<'c, K: Handles<M>, M: RingMessage>(&'c mut self, to: Address<K>, message: M) -> Ask<'c, 'a, K, M> {
@@ -335,7 +335,7 @@ impl<'a> RingContext<'a> {
     /// # Errors
     /// [`KernelError::Deadline`] if there was no room for so long: the message was not sent.
     /// [`KernelError::Stopped`], `MailboxFull` or `Overloaded` where the target is on the same worker and does not take it. On
-    /// another worker the refusal goes to the dead-letter hook.
+    /// another worker what is refused becomes a dead letter.
     #[inline(always)]
     #[track_caller]
     pub fn tell<K: Handles<M>, M: RingMessage>(&mut self, to: Address<K>, message: M) -> impl Future<Output = Result<()>> {

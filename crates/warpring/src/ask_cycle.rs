@@ -6,6 +6,8 @@ use std::sync::Mutex;
 
 use warpring_core::ActorId;
 
+use crate::lock::lock;
+
 /// Actors that asked each other in a circle, so that none of them could answer. The ask of the first one has failed, which lets the
 /// others go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +46,7 @@ const LOG: usize = 1024;
 impl AskCycles {
     /// A worker's report of a cycle of `length` actors, which names the first of them.
     pub(crate) fn add(&self, report: u32, length: u32, actors: &[ActorId]) {
-        let mut log = self.0.lock().unwrap_or_else(|e| e.into_inner());
+        let mut log = lock(&self.0);
         if log.len() == LOG {
             log.pop_front();
         }
@@ -52,11 +54,11 @@ impl AskCycles {
     }
 
     pub(crate) fn find(&self, report: u32) -> Option<AskCycle> {
-        let log = self.0.lock().unwrap_or_else(|e| e.into_inner());
+        let log = lock(&self.0);
         log.iter().rev().find(|(number, _)| *number == report).map(|(_, cycle)| cycle.clone())
     }
 
     pub(crate) fn list(&self) -> Vec<AskCycle> {
-        self.0.lock().unwrap_or_else(|e| e.into_inner()).iter().map(|(_, cycle)| cycle.clone()).collect()
+        lock(&self.0).iter().map(|(_, cycle)| cycle.clone()).collect()
     }
 }

@@ -20,6 +20,8 @@ use atomic_waker::AtomicWaker;
 use warpring_core::ring::{Line, Lines, read_cell};
 use warpring_core::scoped::{System, Word32};
 
+use crate::lock::lock;
+
 const NONE: u32 = u32::MAX;
 
 pub(crate) struct Cells {
@@ -80,9 +82,9 @@ impl Cells {
 
     /// Takes one of the runtime's own cells.
     pub(crate) fn take_own(&self) -> Option<Held> {
-        let mut cell = self.own.lock().unwrap_or_else(|e| e.into_inner()).pop();
+        let mut cell = lock(&self.own).pop();
         if cell.is_none() && self.sweep() {
-            cell = self.own.lock().unwrap_or_else(|e| e.into_inner()).pop();
+            cell = lock(&self.own).pop();
         }
         cell.map(|cell| self.renew(cell))
     }
@@ -92,7 +94,7 @@ impl Cells {
         if cell < self.asks {
             self.give(cell);
         } else {
-            self.own.lock().unwrap_or_else(|e| e.into_inner()).push(cell);
+            lock(&self.own).push(cell);
         }
     }
 
@@ -149,13 +151,13 @@ impl Cells {
         if self.reply(held).is_some() {
             self.release(held.cell);
         } else {
-            self.orphans.lock().unwrap_or_else(|e| e.into_inner()).push(held);
+            lock(&self.orphans).push(held);
         }
     }
 
     /// Frees the cells of given-up asks whose replies have come; whether there was one.
     fn sweep(&self) -> bool {
-        let mut orphans = self.orphans.lock().unwrap_or_else(|e| e.into_inner());
+        let mut orphans = lock(&self.orphans);
         let before = orphans.len();
         orphans.retain(|held| {
             let late = self.reply(*held).is_some();

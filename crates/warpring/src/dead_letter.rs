@@ -26,6 +26,7 @@ use warpring_core::{ActorId, KernelError, Priority};
 
 use crate::backend::cpu;
 use crate::error::{BuildError, DeadLetterLogError, PayloadError};
+use crate::lock::lock;
 use crate::shared::Shared;
 use log::{Entry, Log};
 pub use read::DeadLetterLog;
@@ -175,7 +176,7 @@ impl DeadLetters {
     }
 
     fn recent(&self) -> MutexGuard<'_, Recent> {
-        self.recent.lock().unwrap_or_else(|e| e.into_inner())
+        lock(&self.recent)
     }
 
     /// Makes a dead letter of a message to an actor of this worker.

@@ -4,7 +4,7 @@
 //! queue, in its order, and a change leaves the queue when all have answered. A call that is given up in between leaves the change
 //! where it is, and the next call tells it again: said twice it changes nothing more.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Poll, Waker};
@@ -16,6 +16,7 @@ use warpring_core::{ActorId, Name, RingMessage};
 
 use crate::backend::Engine;
 use crate::error::Refusal;
+use crate::lock::lock;
 use crate::registry::RegistryError;
 use crate::reply::Reply;
 use crate::runtime::control;
@@ -50,8 +51,9 @@ pub(crate) struct Listed {
 
 #[derive(Default)]
 struct State {
-    names: HashMap<Name, Registered>,
-    topics: HashMap<Name, Arc<Listed>>,
+    /// In an order that is always the same, and so are the changes where an actor with many of them ends.
+    names: BTreeMap<Name, Registered>,
+    topics: BTreeMap<Name, Arc<Listed>>,
     /// How many names and subscriptions an actor has, if any.
     mentions: HashMap<ActorId, u32>,
     /// Changes that not all workers have answered yet.
@@ -99,7 +101,7 @@ impl Directory {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(|e| e.into_inner())
+        lock(&self.state)
     }
 
     /// Gives an actor a name. The number is the change to wait for, as with all that follows.
@@ -262,7 +264,7 @@ impl Directory {
     }
 
     fn waiting(&self) -> MutexGuard<'_, Vec<Waker>> {
-        self.waiting.lock().unwrap_or_else(|e| e.into_inner())
+        lock(&self.waiting)
     }
 
     fn next(&self) -> Option<Change> {
@@ -272,7 +274,7 @@ impl Directory {
 
 impl Listed {
     pub(crate) fn subscribers(&self) -> MutexGuard<'_, Vec<Subscriber>> {
-        self.subscribers.lock().unwrap_or_else(|e| e.into_inner())
+        lock(&self.subscribers)
     }
 }
 
@@ -302,7 +304,13 @@ impl<'a> Telling<'a> {
             if taken() {
                 return Poll::Ready(());
             }
-            directory.waiting().push(cx.waker().clone());
+            {
+                let mut waiting = directory.waiting();
+                // Once for each who waits, however often it is polled.
+                if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+                    waiting.push(cx.waker().clone());
+                }
+            }
             // It may have been given back before the waker was there.
             if taken() {
                 return Poll::Ready(());

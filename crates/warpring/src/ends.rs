@@ -3,24 +3,25 @@
 //! A worker tells the host with a [`Notice`]; [`Shared::hear`] frees the slot of one that will not come back, and tells who waits:
 //! monitors of the host, actors that monitor (by a message), actors that are linked (by a kill), and the supervisor.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
-use warpring_core::message::{encode, lines_for};
+use warpring_core::message::{Header, encode, lines_for};
 use warpring_core::module::Exported;
+use warpring_core::scoped::System;
 use warpring_core::worker::{CONTROL_END, CONTROL_WATCH, End, Notice};
 use warpring_core::{ActorId, Down, ExitReason, How, KernelError, RingMessage};
 
 use crate::actor_ref::ActorRef;
 use crate::backend::Engine;
-use crate::error::Refusal;
+use crate::lock::lock;
 use crate::recent::Recent;
 use crate::runtime::{Runtime, answered, control, yield_once};
 use crate::shared::{SendOptions, Shared};
@@ -52,12 +53,28 @@ impl fmt::Display for EndError {
 }
 impl std::error::Error for EndError {}
 
-/// Who is told when an actor ends.
-enum Watcher {
-    Host(Arc<Wait>),
-    /// An actor, by a message for this handler.
-    Actor(ActorId, u16),
-    Linked(ActorId),
+/// Who is told when an actor ends. Actors in their order, so that a run in the simulator repeats itself; and each once, however often it
+/// said so.
+#[derive(Default)]
+struct Watchers {
+    hosts: Vec<Arc<Wait>>,
+    /// By a message for this handler.
+    actors: BTreeSet<(ActorId, u16)>,
+    linked: BTreeSet<ActorId>,
+}
+
+impl Watchers {
+    fn is_empty(&self) -> bool {
+        self.hosts.is_empty() && self.actors.is_empty() && self.linked.is_empty()
+    }
+
+    /// The actor monitors no more.
+    fn forget(&mut self, watcher: ActorId) {
+        let handlers: Vec<_> = self.actors.range((watcher, 0)..=(watcher, u16::MAX)).copied().collect();
+        for handler in handlers {
+            self.actors.remove(&handler);
+        }
+    }
 }
 
 #[derive(Default)]
@@ -80,9 +97,9 @@ pub(crate) struct Ends {
 
 #[derive(Default)]
 struct State {
-    watchers: HashMap<ActorId, Vec<Watcher>>,
+    watchers: HashMap<ActorId, Watchers>,
     /// Whom an actor monitors: with its own end it watches nobody any more.
-    watching: HashMap<ActorId, Vec<ActorId>>,
+    watching: HashMap<ActorId, BTreeSet<ActorId>>,
     supervised: HashMap<ActorId, Arc<Nest>>,
     recent: Recent<ExitReason>,
     /// All supervisors.
@@ -92,15 +109,13 @@ struct State {
 
 impl State {
     /// Takes out who wants to hear of an actor's end.
-    fn watchers_of(&mut self, actor: ActorId) -> Vec<Watcher> {
+    fn watchers_of(&mut self, actor: ActorId) -> Watchers {
         let watchers = self.watchers.remove(&actor).unwrap_or_default();
-        for watcher in &watchers {
-            if let Watcher::Actor(to, _) = watcher
-                && let Some(others) = self.watching.get_mut(to)
-            {
-                others.retain(|other| *other != actor);
-                if others.is_empty() {
-                    self.watching.remove(to);
+        for (watcher, _) in &watchers.actors {
+            if let Some(watched) = self.watching.get_mut(watcher) {
+                watched.remove(&actor);
+                if watched.is_empty() {
+                    self.watching.remove(watcher);
                 }
             }
         }
@@ -110,23 +125,35 @@ impl State {
     /// An actor has ended: what it monitored, its next life or its slot's next tenant does not.
     fn watches_no_more(&mut self, actor: ActorId) {
         for watched in self.watching.remove(&actor).unwrap_or_default() {
-            if let Some(watchers) = self.watchers.get_mut(&watched) {
-                watchers.retain(|watcher| !matches!(watcher, Watcher::Actor(to, _) if *to == actor));
-                if watchers.is_empty() {
-                    self.watchers.remove(&watched);
-                }
+            self.change(watched, |watchers| watchers.forget(actor));
+        }
+    }
+
+    /// Fewer want to hear of an actor's end.
+    fn change(&mut self, actor: ActorId, less: impl FnOnce(&mut Watchers)) {
+        if let Some(watchers) = self.watchers.get_mut(&actor) {
+            less(watchers);
+            if watchers.is_empty() {
+                self.watchers.remove(&actor);
             }
         }
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|e| e.into_inner())
-}
-
 impl Ends {
     pub(crate) fn supervise(&self, actor: ActorId, nest: &Arc<Nest>) {
         lock(&self.state).supervised.insert(actor, Arc::clone(nest));
+    }
+
+    /// An actor that was not launched after all has no supervisor.
+    pub(crate) fn let_go(&self, actor: ActorId) {
+        lock(&self.state).supervised.remove(&actor);
+    }
+
+    /// Actors that have a supervisor.
+    #[cfg(test)]
+    pub(crate) fn supervised(&self) -> usize {
+        lock(&self.state).supervised.len()
     }
 
     pub(crate) fn add_nest(&self, nest: &Arc<Nest>) {
@@ -146,33 +173,44 @@ impl Ends {
         state.over = true;
         state.supervised.clear();
         state.nests.iter().filter_map(Weak::upgrade).for_each(|nest| nest.wake_all());
-        for watcher in std::mem::take(&mut state.watchers).into_values().flatten() {
-            if let Watcher::Host(wait) = watcher {
-                wait.set(ExitReason::Shutdown);
-            }
+        state.watching.clear();
+        for wait in std::mem::take(&mut state.watchers).into_values().flat_map(|watchers| watchers.hosts) {
+            wait.set(ExitReason::Shutdown);
         }
     }
 
-    fn add(&self, actor: ActorId, watcher: Watcher) {
+    /// A monitor of the host. Of a runtime that is down it hears at once.
+    fn add(&self, actor: ActorId, wait: &Arc<Wait>) {
         let mut state = lock(&self.state);
         if state.over {
-            if let Watcher::Host(wait) = watcher {
-                wait.set(ExitReason::Shutdown);
-            }
-            return;
+            return wait.set(ExitReason::Shutdown);
         }
-        state.watchers.entry(actor).or_default().push(watcher);
+        state.watchers.entry(actor).or_default().hosts.push(Arc::clone(wait));
     }
 
     /// A monitor of the host that nobody has any more.
     fn forget(&self, actor: ActorId, wait: &Arc<Wait>) {
-        let mut state = lock(&self.state);
-        if let Some(watchers) = state.watchers.get_mut(&actor) {
-            watchers.retain(|watcher| !matches!(watcher, Watcher::Host(other) if Arc::ptr_eq(other, wait)));
-            if watchers.is_empty() {
-                state.watchers.remove(&actor);
-            }
+        lock(&self.state).change(actor, |watchers| watchers.hosts.retain(|other| !Arc::ptr_eq(other, wait)));
+    }
+
+    /// An actor monitors another. False: it did before, or the runtime is down.
+    fn monitor(&self, watcher: ActorId, tag: u16, watched: ActorId) -> bool {
+        let state = &mut *lock(&self.state);
+        let new = !state.over && state.watchers.entry(watched).or_default().actors.insert((watcher, tag));
+        if new {
+            state.watching.entry(watcher).or_default().insert(watched);
         }
+        new
+    }
+
+    /// Two actors end together. False: they did before, or the runtime is down.
+    fn link(&self, a: ActorId, b: ActorId) -> bool {
+        let state = &mut *lock(&self.state);
+        let new = !state.over && state.watchers.entry(a).or_default().linked.insert(b);
+        if new {
+            state.watchers.entry(b).or_default().linked.insert(a);
+        }
+        new
     }
 }
 
@@ -190,37 +228,44 @@ impl Shared {
                 }
                 shared.ended(actor, reason, held);
             }
-            Notice::Monitor { watcher, watched, tag } => {
-                shared.ends.add(watched, Watcher::Actor(watcher, tag));
-                lock(&shared.ends.state).watching.entry(watcher).or_default().push(watched);
-                for one in [watched, watcher] {
-                    shared.keeper.spawn(&shared, watch(Arc::clone(&shared), one));
-                }
-            }
+            Notice::Monitor { watcher, watched, tag } => shared.monitor(watcher, tag, watched),
             Notice::Link { actor, other } => shared.link(actor, other),
             _ => {}
         }
     }
 
-    fn link(self: &Arc<Self>, actor: ActorId, other: ActorId) {
-        self.ends.add(other, Watcher::Linked(actor));
-        self.ends.add(actor, Watcher::Linked(other));
-        for one in [actor, other] {
-            self.keeper.spawn(self, watch(Arc::clone(self), one));
+    fn monitor(self: &Arc<Self>, watcher: ActorId, tag: u16, watched: ActorId) {
+        if self.ends.monitor(watcher, tag, watched) {
+            self.watch([watched, watcher]);
         }
+    }
+
+    fn link(self: &Arc<Self>, a: ActorId, b: ActorId) {
+        if self.ends.link(a, b) {
+            self.watch([a, b]);
+        }
+    }
+
+    fn watch(self: &Arc<Self>, actors: [ActorId; 2]) {
+        actors.into_iter().for_each(|actor| self.keeper.spawn(self, watch(Arc::clone(self), actor)));
     }
 
     /// An actor that the host launched is gone for good.
     pub(crate) fn vacate(&self, actor: ActorId) {
         let place = lock(&self.slots).give_back(actor);
+        place.into_iter().for_each(|place| self.free(place));
+    }
+
+    /// Nobody uses the memory of these values any more.
+    pub(crate) fn free(&self, place: Place) {
         match place {
             #[cfg(feature = "cuda")]
-            Some(Place::Device { at, bytes }) => {
+            Place::Device { at, bytes } => {
                 if let Some(Engine::Cuda(cuda)) = self.engine.get() {
                     cuda.give_back(at, bytes);
                 }
             }
-            Some(Place::Heap(_)) | None => {}
+            Place::Heap(block) => drop(block),
         }
     }
 
@@ -239,36 +284,24 @@ impl Shared {
         if !held {
             self.directory.forget_actor(self, actor);
         }
-        for watcher in watchers {
-            match watcher {
-                Watcher::Host(wait) => wait.set(reason),
-                Watcher::Actor(to, tag) => self.keeper.spawn(self, tell_down(Arc::clone(self), to, tag, Down { actor, reason })),
-                Watcher::Linked(other) => {
-                    self.unlink(other, actor);
-                    if reason.is_abnormal() {
-                        let shared = Arc::clone(self);
-                        // One that has ended has ended.
-                        self.keeper.spawn(self, async move { _ = end(&shared, other, How::Kill, false).await });
-                    }
-                }
+        watchers.hosts.iter().for_each(|wait| wait.set(reason));
+        for (to, tag) in watchers.actors {
+            let mut word = Word::new(self, to, tag, Down { actor, reason });
+            if !word.tell() {
+                self.keeper.spawn(self, word.tell_when_there_is_room());
+            }
+        }
+        for other in watchers.linked {
+            // The other half of the link.
+            lock(&self.ends.state).change(other, |watchers| _ = watchers.linked.remove(&actor));
+            if reason.is_abnormal() {
+                let shared = Arc::clone(self);
+                // One that has ended has ended.
+                self.keeper.spawn(self, async move { _ = end(&shared, other, How::Kill, false).await });
             }
         }
         if let Some(nest) = nest {
             nest.child_ended(actor, reason, held);
-        }
-    }
-
-    /// The other half of a link.
-    fn unlink(&self, of: ActorId, to: ActorId) {
-        let mut state = lock(&self.ends.state);
-        if let Some(watchers) = state.watchers.get_mut(&of) {
-            let at = watchers.iter().position(|watcher| matches!(watcher, Watcher::Linked(other) if *other == to));
-            if let Some(at) = at {
-                watchers.swap_remove(at);
-            }
-            if watchers.is_empty() {
-                state.watchers.remove(&of);
-            }
         }
     }
 }
@@ -280,14 +313,47 @@ async fn watch(shared: Arc<Shared>, actor: ActorId) {
     }
 }
 
-/// Tells an actor that one that it monitors has ended; waits for room.
-async fn tell_down(shared: Arc<Shared>, to: ActorId, tag: u16, down: Down) {
-    let header = shared.header(to, tag, const { lines_for(Down::SIZE) as u8 }, SendOptions::default(), None);
-    while let Err(Refusal::RingFull { worker }) = encode(&down, |parcel| shared.post(to, &header, parcel)) {
-        if shared.seats[worker as usize].lost.load(Ordering::Acquire) {
-            return;
+/// What an actor is told of the end of one that it monitors. Also while the runtime drains, since it comes of what was accepted: so it
+/// goes out at once, before the worker of the one that has ended says that nothing is left to do. What is not told is a dead letter.
+struct Word {
+    shared: Arc<Shared>,
+    to: ActorId,
+    header: Header,
+    down: Down,
+    told: bool,
+}
+
+impl Word {
+    fn new(shared: &Arc<Shared>, to: ActorId, tag: u16, down: Down) -> Self {
+        let header = shared.header(to, tag, const { lines_for(Down::SIZE) as u8 }, SendOptions::default(), None);
+        Self { shared: Arc::clone(shared), to, header, down, told: false }
+    }
+
+    /// False: the ring is full.
+    fn tell(&mut self) -> bool {
+        let seat = &self.shared.seats[usize::from(self.to.worker)];
+        let pushed = encode(&self.down, |parcel| seat.ingress.push::<System>(&self.header, parcel));
+        if let Ok(true) = pushed {
+            self.told = true;
+            self.shared.wake(self.to.worker.into());
         }
-        yield_once().await;
+        pushed.unwrap_or(true)
+    }
+
+    async fn tell_when_there_is_room(mut self) {
+        while !self.tell() && !self.shared.seats[usize::from(self.to.worker)].lost.load(Ordering::Acquire) {
+            yield_once().await;
+        }
+    }
+}
+
+impl Drop for Word {
+    fn drop(&mut self) {
+        if !self.told {
+            let mut bytes = vec![0; Down::SIZE];
+            self.down.encode(&mut bytes);
+            self.shared.dead.keep(self.to.worker.into(), &self.header, Some(bytes.into()), KernelError::Stopped);
+        }
     }
 }
 
@@ -332,7 +398,7 @@ pub struct Monitor {
 impl Monitor {
     fn new(shared: &Arc<Shared>, actor: ActorId) -> Self {
         let wait = Arc::new(Wait::default());
-        shared.ends.add(actor, Watcher::Host(Arc::clone(&wait)));
+        shared.ends.add(actor, &wait);
         Self { shared: Arc::clone(shared), actor, wait }
     }
 

@@ -225,7 +225,7 @@ impl fmt::Display for Refusal {
 pub enum AskError<M> {
     /// The handler returned this error.
     Handler(KernelError),
-    /// The handler panicked; the actor takes no more messages.
+    /// The handler panicked; unless its actor is supervised, it takes no more messages.
     Panicked {
         /// The actor.
         actor: ActorId,
@@ -257,7 +257,7 @@ pub enum AskError<M> {
     },
     /// The handler waited for actors that ask each other in a circle.
     Cycle(AskCycle),
-    /// The runtime ended while the handler was suspended; its work may be half done.
+    /// The handler was dropped while it was suspended, because its actor was killed or the runtime ended; its work may be half done.
     Interrupted {
         /// The actor.
         actor: ActorId,
@@ -275,7 +275,9 @@ impl<M> fmt::Display for AskError<M> {
             }
             Self::BackendLost { message } => write!(f, "the device has failed: {message}"),
             Self::Cycle(cycle) => write!(f, "{cycle}"),
-            Self::Interrupted { actor } => write!(f, "the runtime ended while actor {actor} was handling the message"),
+            Self::Interrupted { actor } => {
+                write!(f, "actor {actor} was killed, or the runtime ended, while it was handling the message")
+            }
         }
     }
 }

@@ -6,12 +6,13 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
 use crate::backend::Engine;
+use crate::lock::lock;
 use crate::shared::Shared;
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -49,10 +50,6 @@ impl Wake for Bell {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|e| e.into_inner())
-}
-
 impl Keeper {
     pub(crate) fn new() -> Self {
         Self {
@@ -67,17 +64,19 @@ impl Keeper {
 
     /// From here on `task` is polled until it ends, or the runtime does.
     pub(crate) fn spawn(&self, shared: &Arc<Shared>, task: impl Future<Output = ()> + Send + 'static) {
-        if self.over.load(Ordering::Acquire) {
-            return;
+        {
+            let mut new = lock(&self.new);
+            // Under the lock: what came behind the end would keep the runtime, which keeps it.
+            if self.over.load(Ordering::Acquire) {
+                return;
+            }
+            new.push(Box::pin(task));
         }
-        lock(&self.new).push(Box::pin(task));
         if shared.engine.get().is_some_and(Engine::wakes) {
             self.thread.get_or_init(|| {
                 let shared = Arc::clone(shared);
                 let run = move || shared.keeper.run(&shared);
-                let started = std::thread::Builder::new().name("warpring-keeper".into()).spawn(run).ok()?;
-                let _ = self.bell.thread.set(started.thread().clone());
-                Some(started)
+                std::thread::Builder::new().name("warpring-keeper".into()).spawn(run).ok()
             });
         }
         self.bell.wake_by_ref();
@@ -96,6 +95,8 @@ impl Keeper {
     }
 
     fn run(&self, shared: &Shared) {
+        // Before the first look at the bell: who rings later finds it.
+        let _ = self.bell.thread.set(std::thread::current());
         while !self.over.load(Ordering::Acquire) {
             let next = self.tend(shared);
             if self.bell.rung.load(Ordering::Acquire) {

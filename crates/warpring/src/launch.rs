@@ -14,6 +14,7 @@ use crate::backend::Engine;
 #[cfg(feature = "cuda")]
 use crate::backend::cuda;
 use crate::error::LaunchError;
+use crate::lock::lock;
 use crate::memory::Block;
 use crate::reply::Pending;
 use crate::runtime::{Runtime, answered, control};
@@ -24,7 +25,7 @@ use crate::slots::{GENERATION, Place};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LaunchOptions {
-    /// The worker that runs it; `None` deals actors out in turn. A group is always spread over all workers.
+    /// The worker that runs it; `None` deals actors out in turn, past workers that are full. A group is always spread over all workers.
     pub worker: Option<u32>,
     /// Messages that its mailbox holds while it is busy.
     pub mailbox: u16,
@@ -85,7 +86,7 @@ pub(crate) async fn one<K: Exported>(
 ) -> Result<ActorRef<K>, LaunchError> {
     check::<K>(shared, options)?;
     kernel.validate().map_err(LaunchError::Invalid)?;
-    let id = shared.slots.lock().unwrap_or_else(|e| e.into_inner()).take(options.worker)?;
+    let id = lock(&shared.slots).take(options.worker)?;
     let stride = kernel_stride::<K>();
     let values = Values::new(1, stride);
     values.put(0, kernel);
@@ -107,7 +108,7 @@ pub(crate) async fn one<K: Exported>(
         flags: if supervised.is_some() { ADOPT_SUPERVISED } else { 0 },
     };
     // Kept until the actor or the workers have ended, whatever becomes of this future.
-    shared.slots.lock().unwrap_or_else(|e| e.into_inner()).keep(id, place);
+    lock(&shared.slots).keep(id, place);
     if supervised.is_some_and(|known| !known(&[id])) {
         shared.vacate(id);
         return Err(LaunchError::Stopped);
@@ -140,24 +141,33 @@ pub(crate) async fn group<K: Exported>(
 ) -> Result<Group<K>, LaunchError> {
     check_group::<K>(shared, options)?;
     let workers = shared.settings.workers;
-    let base = shared.slots.lock().unwrap_or_else(|e| e.into_inner()).take_rows(rows(count, workers, 0), count)?;
+    // Before anything is taken or launched: a value without a place costs nobody's start.
+    let mut places = Vec::with_capacity(workers as usize);
+    for (worker, values) in values.into_iter().enumerate() {
+        let rows = rows(count, workers, worker as u32);
+        let stride = values.stride;
+        if rows > 0 {
+            match values.place(shared, rows) {
+                Ok(place) => places.push((worker as u32, rows, stride, place)),
+                Err(error) => return Err(give_back(shared, places, error)),
+            }
+        }
+    }
+    let base = match lock(&shared.slots).take_rows(rows(count, workers, 0), count) {
+        Ok(base) => base,
+        Err(error) => return Err(give_back(shared, places, error)),
+    };
     let address = GroupAddress::<K>::new(base, count, workers as u16, GENERATION);
     let flags = if supervised.is_some() { ADOPT_SUPERVISED } else { 0 };
     if let Some(known) = supervised {
         let ids: Vec<_> = (0..count).filter_map(|index| address.get(index)).map(|actor| actor.id()).collect();
         if !known(&ids) {
             ids.into_iter().for_each(|id| shared.vacate(id));
-            return Err(LaunchError::Stopped);
+            return Err(give_back(shared, places, LaunchError::Stopped));
         }
     }
-    let mut pending = Vec::with_capacity(workers as usize);
-    for (worker, values) in values.into_iter().enumerate() {
-        let rows = rows(count, workers, worker as u32);
-        if rows == 0 {
-            continue;
-        }
-        let stride = values.stride;
-        let place = values.place(shared, rows)?;
+    let mut pending = Vec::with_capacity(places.len());
+    for (worker, rows, stride, place) in places {
         let adopt = Adopt {
             slot: base,
             count: rows,
@@ -168,11 +178,13 @@ pub(crate) async fn group<K: Exported>(
             generation: GENERATION,
             flags,
         };
-        if let Place::Heap(block) = place {
+        match place {
             // Kept until the workers have ended: the actors of a group share it.
-            shared.states.lock().unwrap_or_else(|e| e.into_inner()).push(block);
+            Place::Heap(block) => lock(&shared.states).push(block),
+            #[cfg(feature = "cuda")]
+            Place::Device { .. } => {}
         }
-        let asked = control(shared, worker as u32, CONTROL_ADOPT, &adopt, Duration::MAX).await;
+        let asked = control(shared, worker, CONTROL_ADOPT, &adopt, Duration::MAX).await;
         pending.push(asked.map_err(|_| LaunchError::Stopped)?);
     }
     let mut result = Ok(());
@@ -181,6 +193,12 @@ pub(crate) async fn group<K: Exported>(
     }
     result?;
     Ok(Group::new(Arc::clone(shared), address))
+}
+
+/// A group is not launched: its values have no places any more.
+fn give_back(shared: &Shared, places: Vec<(u32, u32, usize, Place)>, error: LaunchError) -> LaunchError {
+    places.into_iter().for_each(|(.., place)| shared.free(place));
+    error
 }
 
 /// Actors of a group on one worker.

@@ -15,84 +15,66 @@ pub use warpring_core::{
 };
 pub use warpring_macros::{RingKernel, RingMessage, State, export};
 
+// The host's part, which no device has: a module for the one `cfg`. Its files lie beside this one, and its names are the crate's own.
 #[cfg(not(target_arch = "nvptx64"))]
-mod actor_ref;
-#[cfg(not(target_arch = "nvptx64"))]
-mod ask_cycle;
-#[cfg(not(target_arch = "nvptx64"))]
-mod backend;
-#[cfg(not(target_arch = "nvptx64"))]
-mod barrier;
-#[cfg(not(target_arch = "nvptx64"))]
-mod cells;
-#[cfg(not(target_arch = "nvptx64"))]
-mod dead_letter;
-#[cfg(not(target_arch = "nvptx64"))]
-mod deadlines;
-#[cfg(not(target_arch = "nvptx64"))]
-mod directory;
-#[cfg(not(target_arch = "nvptx64"))]
-mod ends;
-#[cfg(not(target_arch = "nvptx64"))]
-pub mod error;
-#[cfg(not(target_arch = "nvptx64"))]
-mod keeper;
-#[cfg(not(target_arch = "nvptx64"))]
-mod launch;
-#[cfg(not(target_arch = "nvptx64"))]
-mod memory;
-#[cfg(not(target_arch = "nvptx64"))]
-mod port;
-#[cfg(not(target_arch = "nvptx64"))]
-mod recent;
-#[cfg(not(target_arch = "nvptx64"))]
-mod registry;
-#[cfg(not(target_arch = "nvptx64"))]
-mod reply;
-#[cfg(not(target_arch = "nvptx64"))]
-mod runtime;
-#[cfg(not(target_arch = "nvptx64"))]
-mod shared;
-#[cfg(not(target_arch = "nvptx64"))]
-mod slots;
-#[cfg(not(target_arch = "nvptx64"))]
-pub mod snapshot;
-#[cfg(not(target_arch = "nvptx64"))]
-mod staging;
-#[cfg(not(target_arch = "nvptx64"))]
-mod state;
-#[cfg(not(target_arch = "nvptx64"))]
-mod stuck;
-#[cfg(not(target_arch = "nvptx64"))]
-mod supervise;
-#[cfg(not(target_arch = "nvptx64"))]
-mod topic;
+#[path = ""]
+mod host {
+    pub(crate) mod actor_ref;
+    pub(crate) mod ask_cycle;
+    pub(crate) mod backend;
+    pub(crate) mod barrier;
+    pub(crate) mod cells;
+    pub(crate) mod dead_letter;
+    pub(crate) mod deadlines;
+    pub(crate) mod directory;
+    pub(crate) mod ends;
+    pub mod error;
+    pub(crate) mod keeper;
+    pub(crate) mod launch;
+    pub(crate) mod lock;
+    pub(crate) mod memory;
+    pub(crate) mod port;
+    pub(crate) mod recent;
+    pub(crate) mod registry;
+    pub(crate) mod reply;
+    pub(crate) mod runtime;
+    pub(crate) mod shared;
+    pub(crate) mod slots;
+    pub mod snapshot;
+    pub(crate) mod staging;
+    pub(crate) mod state;
+    pub(crate) mod stuck;
+    pub(crate) mod supervise;
+    pub(crate) mod topic;
 
+    #[cfg(feature = "sim")]
+    pub use backend::SimOptions;
+    #[cfg(feature = "cuda")]
+    pub use backend::{CudaError, CudaOptions, DeviceInfo, devices};
+    pub use {
+        actor_ref::{ActorRef, Ask, Asking, Group, Tell, Telling},
+        ask_cycle::AskCycle,
+        backend::{Backend, IdlePolicy},
+        dead_letter::{DeadLetter, DeadLetterLog, Resend},
+        ends::{EndError, Monitor},
+        error::{
+            AskError, BuildError, DeadLetterLogError, LaunchError, PayloadError, PortError, Refusal, ShutdownError, TellError,
+        },
+        launch::LaunchOptions,
+        pollster::block_on,
+        port::{Port, Ticket},
+        registry::{RegisteredName, RegistryError},
+        reply::Reply,
+        runtime::{Launches, Runtime, RuntimeBuilder, Stats},
+        state::StateError,
+        stuck::StuckHandler,
+        supervise::{ChildSpec, Escalation, Restart, RestartFrom, Strategy, Supervision, Supervisor},
+        topic::{Topic, TopicError, TopicStats},
+        warpring_core::worker::{Counters, Report},
+    };
+}
 #[cfg(not(target_arch = "nvptx64"))]
-pub use {
-    actor_ref::{ActorRef, Ask, Asking, Group, Tell, Telling},
-    ask_cycle::AskCycle,
-    backend::{Backend, IdlePolicy},
-    dead_letter::{DeadLetter, DeadLetterLog, Resend},
-    ends::{EndError, Monitor},
-    error::{AskError, BuildError, DeadLetterLogError, LaunchError, PayloadError, PortError, Refusal, ShutdownError, TellError},
-    launch::LaunchOptions,
-    pollster::block_on,
-    port::{Port, Ticket},
-    registry::{RegisteredName, RegistryError},
-    reply::Reply,
-    runtime::{Launches, Runtime, RuntimeBuilder, Stats},
-    state::StateError,
-    stuck::StuckHandler,
-    supervise::{ChildSpec, Escalation, Restart, RestartFrom, Strategy, Supervision, Supervisor},
-    topic::{Topic, TopicError, TopicStats},
-    warpring_core::worker::{Counters, Report},
-};
-
-#[cfg(all(feature = "sim", not(target_arch = "nvptx64")))]
-pub use backend::SimOptions;
-#[cfg(all(feature = "cuda", not(target_arch = "nvptx64")))]
-pub use backend::{CudaError, CudaOptions, DeviceInfo, devices};
+pub use host::*;
 
 /// What a kernel's source needs: `use warpring::prelude::*;`.
 pub mod prelude {

@@ -14,6 +14,7 @@ use warpring_core::{ActorId, Address, RingMessage};
 use crate::barrier;
 use crate::cells::Held;
 use crate::error::{AskError, PortError, Refusal, TellError};
+use crate::lock::lock;
 use crate::reply;
 use crate::shared::{PortSeat, SendOptions, Shared};
 
@@ -68,7 +69,7 @@ impl Port {
             };
             free.push(held.cell);
         }
-        let seat = shared.ports.lock().unwrap_or_else(|e| e.into_inner()).pop();
+        let seat = lock(&shared.ports).pop();
         let Some(seat) = seat else {
             free.into_iter().for_each(|cell| shared.cells.give(cell));
             return Err(PortError::NoneFree { limit: shared.plan.limits.ports as usize });

@@ -18,6 +18,7 @@ use warpring_core::{ActorId, KernelError, RingMessage};
 use crate::barrier;
 use crate::cells::Held;
 use crate::error::AskError;
+use crate::lock::lock;
 use crate::shared::Shared;
 
 /// Looks at the cell before the first look at the clock; some microseconds.
@@ -146,7 +147,7 @@ fn error<M>(shared: &Shared, kind: u8, error: KernelError, to: ActorId, message:
         KernelError::Panicked { .. } => {
             // The simulator's record is there when its turn is over.
             shared.pump_until(0, &|| true);
-            let panics = shared.panics.lock().unwrap_or_else(|e| e.into_inner());
+            let panics = lock(&shared.panics);
             match panics.get(&to) {
                 Some(site) => {
                     AskError::Panicked { actor: to, file: site.file.clone(), line: site.line, message: site.message.clone() }

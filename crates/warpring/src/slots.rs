@@ -1,10 +1,12 @@
 //! Where launched actors live: which slots of which worker are taken, and the memory of their values.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use warpring_core::ActorId;
 
 use crate::error::LaunchError;
+use crate::launch::rows;
 use crate::memory::Block;
 
 /// The generation of a slot's first tenant.
@@ -34,8 +36,10 @@ impl Place {
 
 /// How many actors have been launched, and where the next ones go.
 pub(crate) struct Slots {
-    /// Slots of each worker that were never used.
+    /// Of each worker, the first slot of those that were never used.
     next: Vec<u32>,
+    /// Slots of each worker below that which were never used either: a group has passed them over.
+    passed: Vec<Vec<Range<u32>>>,
     /// Slots of each worker whose tenants have ended, with the generation of the next one.
     free: Vec<Vec<(u32, u16)>>,
     turn: u32,
@@ -50,6 +54,7 @@ impl Slots {
     pub(crate) fn new(workers: u32, limit: u32) -> Self {
         Self {
             next: vec![0; workers as usize],
+            passed: vec![Vec::new(); workers as usize],
             free: vec![Vec::new(); workers as usize],
             turn: 0,
             limit,
@@ -63,29 +68,52 @@ impl Slots {
         LaunchError::TooManyActors { wanted, limit: u64::from(self.limit) * self.next.len() as u64 }
     }
 
-    /// A slot for one actor, on this worker or on the next in turn.
+    /// A slot for one actor, on this worker or on the next in turn that has room.
     pub(crate) fn take(&mut self, worker: Option<u32>) -> Result<ActorId, LaunchError> {
-        let at = worker.unwrap_or(self.turn % self.next.len() as u32);
-        let (slot, generation) = match self.free[at as usize].pop() {
-            Some(free) => free,
-            None if self.next[at as usize] < self.limit => {
-                self.next[at as usize] += 1;
-                (self.next[at as usize] - 1, GENERATION)
-            }
-            None => return Err(self.full(self.launched - self.ended + 1)),
+        let workers = self.next.len() as u32;
+        let found = match worker {
+            Some(worker) => self.take_on(worker),
+            None => (0..workers).find_map(|further| self.take_on((self.turn + further) % workers)),
         };
-        self.turn = self.turn.wrapping_add(u32::from(worker.is_none()));
+        let id = found.ok_or_else(|| self.full(self.launched - self.ended + 1))?;
+        if worker.is_none() {
+            self.turn = u32::from(id.worker) + 1;
+        }
         self.launched += 1;
-        Ok(ActorId { slot, generation, worker: at as u16 })
+        Ok(id)
     }
 
-    /// The same `rows` slots on every worker, so that an index is enough to find an actor: the first of them.
-    pub(crate) fn take_rows(&mut self, rows: u32, count: u32) -> Result<u32, LaunchError> {
-        let base = self.next.iter().copied().max().unwrap_or(0);
-        if u64::from(base) + u64::from(rows) > u64::from(self.limit) {
-            return Err(self.full(u64::from(base) * self.next.len() as u64 + u64::from(count)));
+    fn take_on(&mut self, worker: u32) -> Option<ActorId> {
+        let at = worker as usize;
+        let id = |slot, generation| ActorId { slot, generation, worker: worker as u16 };
+        if let Some((slot, generation)) = self.free[at].pop() {
+            return Some(id(slot, generation));
         }
-        self.next.iter_mut().for_each(|next| *next = base + rows);
+        while let Some(passed) = self.passed[at].last_mut() {
+            match passed.next() {
+                Some(slot) => return Some(id(slot, GENERATION)),
+                None => drop(self.passed[at].pop()),
+            }
+        }
+        let slot = self.next[at];
+        (slot < self.limit).then(|| {
+            self.next[at] += 1;
+            id(slot, GENERATION)
+        })
+    }
+
+    /// The same slots on every worker for `count` actors, at most `most` on each, so that an index is enough to find one: the first slot.
+    pub(crate) fn take_rows(&mut self, most: u32, count: u32) -> Result<u32, LaunchError> {
+        let workers = self.next.len() as u32;
+        let base = self.next.iter().copied().max().unwrap_or(0);
+        if u64::from(base) + u64::from(most) > u64::from(self.limit) {
+            return Err(self.full(u64::from(base) * u64::from(workers) + u64::from(count)));
+        }
+        for (worker, next) in self.next.iter_mut().enumerate() {
+            // What a worker with fewer actors passes over is there for others.
+            self.passed[worker].extend((*next < base).then_some(*next..base));
+            *next = base + rows(count, workers, worker as u32);
+        }
         self.launched += u64::from(count);
         Ok(base)
     }
@@ -152,6 +180,31 @@ mod tests {
         assert!(slots.take(Some(0)).is_ok());
         let full = slots.take(Some(0));
         assert_eq!(full, Err(LaunchError::TooManyActors { wanted: 4, limit: 4 }));
+    }
+
+    #[test]
+    fn one_full_worker_is_passed_over() {
+        let mut slots = Slots::new(3, 2);
+        for _ in 0..2 {
+            slots.take(Some(0)).expect("room");
+        }
+        let workers: Vec<_> = (0..4).map(|_| slots.take(None).expect("two workers have room").worker).collect();
+        assert_eq!(workers, [1, 2, 1, 2]);
+        assert_eq!(slots.take(None), Err(LaunchError::TooManyActors { wanted: 7, limit: 6 }));
+    }
+
+    #[test]
+    fn what_a_group_passes_over_is_used() {
+        let mut slots = Slots::new(2, 4);
+        for _ in 0..2 {
+            slots.take(Some(0)).expect("room");
+        }
+        // Slot 2 of both workers, and slot 3 of the first.
+        assert_eq!(slots.take_rows(2, 3), Ok(2));
+        let rest: Vec<_> =
+            (0..3).map(|_| slots.take(None).expect("the second worker has room")).map(|id| (id.worker, id.slot)).collect();
+        assert_eq!(rest, [(1, 0), (1, 1), (1, 3)]);
+        assert!(slots.take(None).is_err());
     }
 
     #[test]

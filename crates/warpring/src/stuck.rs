@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use warpring_core::{ActorId, Doing};
 
 use crate::error::BuildError;
+use crate::lock::lock;
 use crate::shared::Shared;
 
 /// A handler, or hook, that has kept its worker for longer than [`RuntimeBuilder::handler_budget`](crate::RuntimeBuilder::handler_budget)
@@ -63,7 +64,7 @@ impl Stuck {
             // It is the user's: its panic is printed like any other, and ends nothing.
             let _ = catch_unwind(AssertUnwindSafe(|| hook(&handler)));
         }
-        let mut log = self.log.lock().unwrap_or_else(|e| e.into_inner());
+        let mut log = lock(&self.log);
         if log.len() == LOG {
             log.pop_front();
         }
@@ -71,7 +72,7 @@ impl Stuck {
     }
 
     pub(crate) fn list(&self) -> Vec<StuckHandler> {
-        self.log.lock().unwrap_or_else(|e| e.into_inner()).iter().copied().collect()
+        lock(&self.log).iter().copied().collect()
     }
 
     /// Wakes the thread for good.
@@ -85,6 +86,7 @@ impl Stuck {
 /// What is known of each worker.
 pub(crate) struct Looks {
     budget: Duration,
+    #[cfg(feature = "cuda")]
     last: Instant,
     workers: Vec<Seen>,
 }
@@ -108,7 +110,12 @@ impl Looks {
             #[cfg(feature = "cuda")]
             clock: 0,
         };
-        (budget > Duration::ZERO).then(|| Self { budget, last: Instant::now(), workers: vec![none; workers as usize] })
+        (budget > Duration::ZERO).then(|| Self {
+            budget,
+            #[cfg(feature = "cuda")]
+            last: Instant::now(),
+            workers: vec![none; workers as usize],
+        })
     }
 
     /// From one look to the next.

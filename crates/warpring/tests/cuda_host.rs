@@ -101,6 +101,12 @@ fn the_values_of_actors_are_copied_once_and_nothing_else_is() {
     assert_eq!(block_on(runtime.stats()).expect("stats").copied_bytes, launched.copied_bytes);
     let too_many = block_on(runtime.launch_many(1000, LaunchOptions::default(), |_| Counter::new(0)));
     assert!(matches!(too_many, Err(warpring::LaunchError::StateFull { .. })), "{:?}", too_many.err());
+    // Room for the half of one worker: it is given back, and nobody counts as launched.
+    let half = (1 << 15) / size_of::<Counter>() as u32;
+    let too_many = block_on(runtime.launch_many(2 * half, LaunchOptions::default(), |_| Counter::new(0)));
+    assert!(matches!(too_many, Err(warpring::LaunchError::StateFull { .. })), "{:?}", too_many.err());
+    let after = block_on(runtime.stats()).expect("stats");
+    assert_eq!((after.state_bytes, after.actors), (launched.state_bytes, 50));
     block_on(runtime.shutdown()).expect("clean");
 }
 

@@ -2,37 +2,14 @@
 
 mod support;
 
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
 
+use support::folder::Folder;
 use support::*;
 use warpring::prelude::*;
 use warpring::{
     BuildError, DeadLetterLog, DeadLetterLogError, PayloadError, Refusal, Resend, ShutdownError, block_on, module::Exported,
 };
-
-/// A folder that goes with the test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("warpring-letters-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&folder).expect("a folder for the test");
-        Self(folder)
-    }
-    fn log(&self) -> PathBuf {
-        self.0.join("letters")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 fn launch<K: Exported>(runtime: &Runtime, kernel: K) -> ActorRef<K> {
     block_on(runtime.launch(kernel, LaunchOptions::default().on_worker(0))).expect("launched")
@@ -116,7 +93,7 @@ fn a_letter_is_sent_again_once(on: &Backend) {
 
 fn what_was_logged_is_sent_again_by_the_next_runtime(on: &Backend) {
     let folder = Folder::new();
-    let runtime = builder(on).dead_letter_log(folder.log()).build().expect("built");
+    let runtime = builder(on).dead_letter_log(folder.file("letters")).build().expect("built");
     let stopped = dead(&runtime);
     for n in 1..=300 {
         stopped.tell(Add { n }).wait().expect("accepted");
@@ -124,14 +101,14 @@ fn what_was_logged_is_sent_again_by_the_next_runtime(on: &Backend) {
     let falls = launch(&runtime, Counter::new(tally().0));
     falls.tell(Crash { pause_ns: 0 }).wait().expect("accepted");
     block_on(runtime.shutdown()).expect("clean");
-    let log = DeadLetterLog::read(folder.log()).expect("a log");
+    let log = DeadLetterLog::read(folder.file("letters")).expect("a log");
     assert_eq!((log.letters.len(), log.missed, log.damaged_bytes), (301, 0, 0));
     assert_eq!(log.modules, [(MODULE.name.to_owned(), MODULE.fingerprint)]);
     assert_eq!(log.is_written(), Ok(false));
 
     let runtime = builder(on).build().expect("built");
     let heir = launch(&runtime, Counter::new(tally().0));
-    let results = runtime.resend_dead_letters_with(folder.log(), |letter| {
+    let results = runtime.resend_dead_letters_with(folder.file("letters"), |letter| {
         (letter.message().is_ok_and(|add: Add| add.n <= 200)).then_some(heir.id())
     });
     let count = |results: &[(warpring::DeadLetter, Resend)], what: &Resend| results.iter().filter(|(_, r)| r == what).count();
@@ -139,16 +116,19 @@ fn what_was_logged_is_sent_again_by_the_next_runtime(on: &Backend) {
     assert_eq!(count(&results, &Resend::Sent(heir.id())), 200);
     assert_eq!((count(&results, &Resend::LeftOut), count(&results, &Resend::PayloadGone)), (100, 1));
     assert_eq!(heir.ask(Get).wait(), Ok(200 * 201 / 2));
-    let rest = runtime.resend_dead_letters_with(folder.log(), |_| Some(heir.id())).expect("marked");
+    let rest = runtime.resend_dead_letters_with(folder.file("letters"), |_| Some(heir.id())).expect("marked");
     assert_eq!((count(&rest, &Resend::AlreadySent), count(&rest, &Resend::Sent(heir.id()))), (200, 100));
     assert_eq!(heir.ask(Get).wait(), Ok(300 * 301 / 2));
     block_on(runtime.shutdown()).expect("clean");
-    assert_eq!(DeadLetterLog::read(folder.log()).expect("a log").letters.iter().filter(|letter| letter.is_resent()).count(), 300);
+    assert_eq!(
+        DeadLetterLog::read(folder.file("letters")).expect("a log").letters.iter().filter(|letter| letter.is_resent()).count(),
+        300
+    );
 
     // A module that has no such kernel takes none of them.
     let runtime = Runtime::builder().module(&other::MODULE).backend(Backend::Cpu).workers(1).pin(false).build().expect("built");
     let stranger = launch(&runtime, other::Stranger { x: Resident::new(0) });
-    let letters = DeadLetterLog::read(folder.log()).expect("a log").letters;
+    let letters = DeadLetterLog::read(folder.file("letters")).expect("a log").letters;
     let mut results = runtime.resend_with(&letters, |_| Some(stranger.id()));
     results.retain(|result| *result != Resend::AlreadySent);
     assert_eq!(results, [Resend::PayloadGone]);
@@ -157,7 +137,7 @@ fn what_was_logged_is_sent_again_by_the_next_runtime(on: &Backend) {
 
 fn a_runtime_sends_letters_of_its_own_log_and_by_request(on: &Backend) {
     let folder = Folder::new();
-    let runtime = builder(on).dead_letter_log(folder.log()).build().expect("built");
+    let runtime = builder(on).dead_letter_log(folder.file("letters")).build().expect("built");
     let stopped = dead(&runtime);
     let heir = launch(&runtime, Counter::new(tally().0));
     for n in [1, 20, 300, 4000] {
@@ -165,18 +145,18 @@ fn a_runtime_sends_letters_of_its_own_log_and_by_request(on: &Backend) {
     }
     heard(&runtime, 4);
     assert_eq!(runtime.resend_with(&runtime.dead_letters()[..1], |_| Some(heir.id())), [Resend::Sent(heir.id())]);
-    let log = DeadLetterLog::read(folder.log()).expect("a log");
+    let log = DeadLetterLog::read(folder.file("letters")).expect("a log");
     assert_eq!(log.letters.iter().map(|letter| letter.is_resent()).collect::<Vec<_>>(), [true, false, false, false]);
     assert_eq!(log.is_written(), Ok(true));
     // Another runtime may not mark them.
     let stranger = builder(on).build().expect("built");
-    let in_use = DeadLetterLogError::InUse { path: folder.log() };
-    assert_eq!(stranger.resend_dead_letters(folder.log()).err(), Some(in_use.clone()));
-    assert_eq!(builder(on).dead_letter_log(folder.log()).build().err(), Some(BuildError::DeadLetterLog(in_use)));
+    let in_use = DeadLetterLogError::InUse { path: folder.file("letters") };
+    assert_eq!(stranger.resend_dead_letters(folder.file("letters")).err(), Some(in_use.clone()));
+    assert_eq!(builder(on).dead_letter_log(folder.file("letters")).build().err(), Some(BuildError::DeadLetterLog(in_use)));
     drop(stranger);
     // What somebody asks for from outside, to an actor that lives.
     log.request_resend(&log.letters[1..3], Some(heir.id())).expect("asked");
-    let waits = DeadLetterLogError::RequestWaits { path: folder.log() };
+    let waits = DeadLetterLogError::RequestWaits { path: folder.file("letters") };
     assert_eq!(log.request_resend(&log.letters[1..2], None), Err(waits));
     eventually("the request is met", || !log.has_request());
     assert_eq!(heir.ask(Get).wait(), Ok(321));
@@ -184,7 +164,7 @@ fn a_runtime_sends_letters_of_its_own_log_and_by_request(on: &Backend) {
     let results = runtime.resend_with(&runtime.dead_letters(), |_| Some(heir.id()));
     assert_eq!(results[..3], [Resend::AlreadySent, Resend::AlreadySent, Resend::AlreadySent]);
     assert_eq!(results[3], Resend::Sent(heir.id()));
-    let results = runtime.resend_dead_letters(folder.log()).expect("its own");
+    let results = runtime.resend_dead_letters(folder.file("letters")).expect("its own");
     assert!(results.iter().all(|(_, result)| *result == Resend::AlreadySent), "{results:?}");
     assert_eq!(heir.ask(Get).wait(), Ok(4321));
     block_on(runtime.shutdown()).expect("clean");
@@ -193,7 +173,7 @@ fn a_runtime_sends_letters_of_its_own_log_and_by_request(on: &Backend) {
 fn letters_that_come_at_the_end_are_in_the_log(on: &Backend) {
     for by_drop in [false, true] {
         let folder = Folder::new();
-        let runtime = builder(on).dead_letter_log(folder.log()).build().expect("built");
+        let runtime = builder(on).dead_letter_log(folder.file("letters")).build().expect("built");
         let stopped = dead(&runtime);
         let mut port = runtime.port(1).expect("a port");
         for n in 0..100 {
@@ -206,7 +186,7 @@ fn letters_that_come_at_the_end_are_in_the_log(on: &Backend) {
             drop(port);
             block_on(runtime.shutdown()).expect("clean");
         }
-        let log = DeadLetterLog::read(folder.log()).expect("a log");
+        let log = DeadLetterLog::read(folder.file("letters")).expect("a log");
         assert_eq!(
             log.letters.iter().filter_map(|letter| letter.message().ok()).collect::<Vec<Add>>(),
             (0..100).map(|n| Add { n }).collect::<Vec<_>>()
@@ -219,7 +199,7 @@ fn letters_that_come_at_the_end_are_in_the_log(on: &Backend) {
 #[test]
 fn a_flood_is_bounded_and_counted() {
     let folder = Folder::new();
-    let build = |bytes| builder(&Backend::Cpu).dead_letter_log(folder.log()).dead_letter_log_bytes(bytes).build();
+    let build = |bytes| builder(&Backend::Cpu).dead_letter_log(folder.file("letters")).dead_letter_log_bytes(bytes).build();
     assert!(matches!(build(1000), Err(BuildError::Setting { name: "dead_letter_log_bytes", given: 1000, .. })));
     let runtime = build(1 << 20).expect("built");
     let stopped = dead(&runtime);
@@ -231,8 +211,8 @@ fn a_flood_is_bounded_and_counted() {
     drop(port);
     heard(&runtime, all);
     block_on(runtime.shutdown()).expect("clean");
-    let log = DeadLetterLog::read(folder.log()).expect("a log");
-    let bytes = |end: &str| std::fs::metadata(folder.0.join(format!("letters{end}"))).map_or(0, |data| data.len());
+    let log = DeadLetterLog::read(folder.file("letters")).expect("a log");
+    let bytes = |end: &str| std::fs::metadata(folder.file(&format!("letters{end}"))).map_or(0, |data| data.len());
     assert!(bytes("") + bytes(".1") <= 1 << 20);
     let kept = log.letters.len() as u64;
     assert!(kept > 3000, "{kept}");
@@ -248,12 +228,12 @@ fn a_flood_is_bounded_and_counted() {
 fn a_log_that_cannot_be_written_is_said() {
     let folder = Folder::new();
     let builder = || builder(&Backend::Cpu).dead_letter_log_bytes(1 << 20);
-    let missing = builder().dead_letter_log(folder.0.join("no folder/letters")).build();
+    let missing = builder().dead_letter_log(folder.file("no folder/letters")).build();
     assert!(matches!(missing, Err(BuildError::DeadLetterLog(DeadLetterLogError::Io { .. }))));
-    let runtime = builder().dead_letter_log(folder.log()).build().expect("built");
+    let runtime = builder().dead_letter_log(folder.file("letters")).build().expect("built");
     let stopped = dead(&runtime);
     // Nothing can take the place of a folder that is not empty, so the full log cannot become the older one.
-    std::fs::create_dir_all(folder.0.join("letters.1/full")).expect("made");
+    std::fs::create_dir_all(folder.file("letters.1/full")).expect("made");
     for n in 0..20_000 {
         stopped.tell(Add { n }).wait().expect("accepted");
     }

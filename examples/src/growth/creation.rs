@@ -5,10 +5,17 @@
 
 use warpring::prelude::*;
 
-use super::{Grow, Harvest, Look, Sum};
+use super::{Harvest, Look, Sum};
 
 /// Actors that live at a time.
 pub const BATCH: u32 = 512;
+
+/// Starts the program.
+#[derive(Clone, Copy, Debug, RingMessage)]
+pub struct Create {
+    /// How many.
+    pub actors: u32,
+}
 
 /// Creates actors.
 #[derive(Debug, RingKernel)]
@@ -45,9 +52,9 @@ impl Default for Creator {
     }
 }
 
-impl RingKernelHandler<Grow, ()> for Creator {
-    async fn handle(&self, ctx: &mut RingContext<'_>, grow: Grow) -> Result<()> {
-        ctx.update(&self.wanted, |wanted| *wanted = grow.size);
+impl RingKernelHandler<Create, ()> for Creator {
+    async fn handle(&self, ctx: &mut RingContext<'_>, create: Create) -> Result<()> {
+        ctx.update(&self.wanted, |wanted| *wanted = create.actors);
         for _ in 0..BATCH {
             self.create(ctx).await?;
         }
@@ -56,11 +63,7 @@ impl RingKernelHandler<Grow, ()> for Creator {
 }
 impl RingKernelHandler<Sum, ()> for Creator {
     async fn handle(&self, ctx: &mut RingContext<'_>, sum: Sum) -> Result<()> {
-        ctx.update(&self.harvest, |harvest| {
-            harvest.results += 1;
-            harvest.actors += sum.actors;
-            harvest.value += sum.value;
-        });
+        ctx.update(&self.harvest, |harvest| harvest.add(sum));
         self.create(ctx).await
     }
 }
@@ -101,7 +104,9 @@ pub const fn answer(actors: u32) -> i64 {
 /// # Errors
 /// What failed.
 #[cfg(not(target_arch = "nvptx64"))]
-pub fn run(runtime: &Runtime, actors: u32) -> core::result::Result<(i64, u32), Box<dyn std::error::Error + Send + Sync>> {
-    let harvest = super::harvest(runtime, Creator::new(), actors, actors)?;
+pub fn run(runtime: &Runtime, actors: u32) -> super::Outcome<(i64, u32)> {
+    let creator = warpring::block_on(runtime.launch(Creator::new(), LaunchOptions::default()))?;
+    creator.ask(Create { actors }).wait()?;
+    let harvest = super::results(&creator, actors)?;
     Ok((harvest.value, harvest.actors))
 }

@@ -2,71 +2,30 @@
 
 use warpring::prelude::*;
 
-use super::{Grow, Harvest, Look, Sum};
-
-/// Holds the end of the tree.
-#[derive(Debug, RingKernel)]
-#[ring_kernel(id = "savina/fibonacci-end")]
-pub struct Fibonacci {
-    harvest: Resident<Harvest>,
-}
-
-impl Fibonacci {
-    /// Nothing has grown.
-    pub fn new() -> Self {
-        Self { harvest: Resident::new(Harvest::default()) }
-    }
-}
-
-impl Default for Fibonacci {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl RingKernelHandler<Grow, ()> for Fibonacci {
-    async fn handle(&self, ctx: &mut RingContext<'_>, grow: Grow) -> Result<()> {
-        let end = ctx.address(self);
-        ctx.spawn(Number::new(Address::default(), end, grow.size)).map(drop)
-    }
-}
-impl RingKernelHandler<Sum, ()> for Fibonacci {
-    async fn handle(&self, ctx: &mut RingContext<'_>, sum: Sum) -> Result<()> {
-        ctx.update(&self.harvest, |harvest| {
-            harvest.results += 1;
-            harvest.actors += sum.actors;
-            harvest.value += sum.value;
-        });
-        Ok(())
-    }
-}
-impl RingKernelHandler<Look, Harvest> for Fibonacci {
-    async fn handle(&self, ctx: &mut RingContext<'_>, _: Look) -> Result<Harvest> {
-        Ok(*ctx.read(&self.harvest))
-    }
-}
+use super::{Harvester, Sum};
 
 /// The actor of one number.
 #[derive(Debug, RingKernel)]
 #[ring_kernel(id = "savina/fibonacci")]
 pub struct Number {
     parent: Address<Number>,
-    end: Address<Fibonacci>,
+    /// Where the root's sum goes.
+    end: Address<Harvester>,
     n: u32,
-    total: Resident<Sum2>,
+    total: Resident<Total>,
 }
 
 /// What the two have said.
 #[derive(Clone, Copy, Debug, State)]
-struct Sum2 {
+struct Total {
     value: i64,
     said: u32,
     actors: u32,
 }
 
 impl Number {
-    fn new(parent: Address<Self>, end: Address<Fibonacci>, n: u32) -> Self {
-        Self { parent, end, n, total: Resident::new(Sum2 { value: 0, said: 0, actors: 1 }) }
+    fn new(parent: Address<Self>, end: Address<Harvester>, n: u32) -> Self {
+        Self { parent, end, n, total: Resident::new(Total { value: 0, said: 0, actors: 1 }) }
     }
 
     async fn give(&self, ctx: &mut RingContext<'_>, sum: Sum) -> Result<()> {
@@ -117,7 +76,7 @@ pub const fn answer(n: u32) -> i64 {
 /// # Errors
 /// What failed.
 #[cfg(not(target_arch = "nvptx64"))]
-pub fn run(runtime: &Runtime, n: u32) -> core::result::Result<(i64, u32), Box<dyn std::error::Error + Send + Sync>> {
-    let harvest = super::harvest(runtime, Fibonacci::new(), n, 1)?;
+pub fn run(runtime: &Runtime, n: u32) -> super::Outcome<(i64, u32)> {
+    let harvest = super::grow(runtime, |end| Number::new(Address::default(), end, n))?;
     Ok((harvest.value, harvest.actors))
 }

@@ -3,52 +3,10 @@
 
 use warpring::prelude::*;
 
-use super::{Grow, Harvest, Look, Sum};
+use super::{Harvester, Sum};
 
 /// Children of an actor that is no leaf.
 const CHILDREN: u32 = 10;
-
-/// Holds the end of the tree.
-#[derive(Debug, RingKernel)]
-#[ring_kernel(id = "skynet/end")]
-pub struct Skynet {
-    harvest: Resident<Harvest>,
-}
-
-impl Skynet {
-    /// Nothing has grown.
-    pub fn new() -> Self {
-        Self { harvest: Resident::new(Harvest::default()) }
-    }
-}
-
-impl Default for Skynet {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl RingKernelHandler<Grow, ()> for Skynet {
-    async fn handle(&self, ctx: &mut RingContext<'_>, grow: Grow) -> Result<()> {
-        let end = ctx.address(self);
-        ctx.spawn(Node::new(Address::default(), end, 0, grow.size)).map(drop)
-    }
-}
-impl RingKernelHandler<Sum, ()> for Skynet {
-    async fn handle(&self, ctx: &mut RingContext<'_>, sum: Sum) -> Result<()> {
-        ctx.update(&self.harvest, |harvest| {
-            harvest.results += 1;
-            harvest.actors += sum.actors;
-            harvest.value += sum.value;
-        });
-        Ok(())
-    }
-}
-impl RingKernelHandler<Look, Harvest> for Skynet {
-    async fn handle(&self, ctx: &mut RingContext<'_>, _: Look) -> Result<Harvest> {
-        Ok(*ctx.read(&self.harvest))
-    }
-}
 
 /// An actor of the tree.
 #[derive(Debug, RingKernel)]
@@ -56,7 +14,7 @@ impl RingKernelHandler<Look, Harvest> for Skynet {
 pub struct Node {
     parent: Address<Node>,
     /// Where the root's sum goes.
-    end: Address<Skynet>,
+    end: Address<Harvester>,
     /// Of its first leaf.
     number: u32,
     /// Leaves below it, or 1.
@@ -73,7 +31,7 @@ struct Total {
 }
 
 impl Node {
-    fn new(parent: Address<Self>, end: Address<Skynet>, number: u32, size: u32) -> Self {
+    fn new(parent: Address<Self>, end: Address<Harvester>, number: u32, size: u32) -> Self {
         Self { parent, end, number, size, total: Resident::new(Total { value: 0, children: 0, actors: 1 }) }
     }
 
@@ -128,12 +86,12 @@ pub const fn answer(leaves: u32) -> (i64, u32) {
     (leaves as i64 * (leaves as i64 - 1) / 2, actors)
 }
 
-/// Grows a tree with so many leaves.
+/// Grows a tree with so many leaves, a power of ten: its sum, and how many actors it had.
 ///
 /// # Errors
 /// What failed.
 #[cfg(not(target_arch = "nvptx64"))]
-pub fn run(runtime: &Runtime, leaves: u32) -> core::result::Result<(i64, u32), Box<dyn std::error::Error + Send + Sync>> {
-    let harvest = super::harvest(runtime, Skynet::new(), leaves, 1)?;
+pub fn run(runtime: &Runtime, leaves: u32) -> super::Outcome<(i64, u32)> {
+    let harvest = super::grow(runtime, |end| Node::new(Address::default(), end, 0, leaves))?;
     Ok((harvest.value, harvest.actors))
 }

@@ -213,6 +213,8 @@ pub(super) fn strategies(setup: &Setup) -> Result<(), String> {
             same("before", child.ask(Add { n: 5 }).wait(), Ok(15))?;
         }
         finish(&children[1], By::Panic)?;
+        eventually("it has started again", || Ok(children[1].ask(Get).wait() == Ok(10)))?;
+        // Now it is settled for all: the others were stopped before, and those in front of it have begun before.
         for (index, (child, again)) in children.iter().zip(expected).enumerate() {
             let total = if again { 10 } else { 15 };
             let what = format!("{strategy:?}: child {index}");

@@ -96,7 +96,7 @@ impl<'a> RingContext<'a> {
         if sent { Ok(()) } else { Err(KernelError::Overloaded) }
     }
 
-    /// When `other` has ended, this actor gets a message [`Down`] with the reason; at once, if it has ended before. The host passes it on,
+    /// When `other` has ended, this actor gets one message [`Down`] with the reason; at once, if it has ended before. The host passes it on,
     /// so this is no way to hear of it within a microsecond. With its own end or restart an actor monitors nobody any more.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ use warpring_core::worker::Hooks;
 use super::IdlePolicy;
 use crate::barrier;
 use crate::error::BuildError;
+use crate::lock::lock;
 use crate::shared::{PanicSite, Shared, hook_dead_letter, hook_notice, hook_wake_cell, hook_wake_worker};
 
 /// The hooks of a CPU worker; `data` is its `Shared`.
@@ -122,8 +123,7 @@ fn run(shared: &Shared, index: usize) {
             (*worker).recover::<Cpu>(line)
         };
         if failed.is_none() {
-            *shared.lost.lock().unwrap_or_else(|e| e.into_inner()) =
-                Some(format!("{}:{}: {}", site.file, site.line, site.message));
+            *lock(&shared.lost) = Some(format!("{}:{}: {}", site.file, site.line, site.message));
             shared.seats[index].lost.store(true, Ordering::Release);
             return;
         }
@@ -132,7 +132,7 @@ fn run(shared: &Shared, index: usize) {
 
 /// Remembers where an actor panicked, for whoever asks what happened.
 pub(crate) fn record(shared: &Shared, actor: ActorId, site: &PanicSite) {
-    shared.panics.lock().unwrap_or_else(|e| e.into_inner()).insert(actor, site.clone());
+    lock(&shared.panics).insert(actor, site.clone());
 }
 
 pub(crate) fn text(payload: &(dyn std::any::Any + Send)) -> String {

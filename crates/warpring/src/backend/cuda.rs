@@ -31,6 +31,7 @@ use super::grid::{self, Device, Fault, Pulse, Watch};
 use crate::barrier;
 use crate::dead_letter::DeadLetters;
 use crate::error::{BuildError, ShutdownError};
+use crate::lock::lock;
 use crate::runtime::Settings;
 use crate::shared::{Memory, Shared, plan};
 use crate::stuck::Looks;
@@ -410,7 +411,7 @@ impl CudaEngine {
 
     /// Bytes of actors' values on the device.
     pub(crate) fn state_bytes(&self) -> u64 {
-        self.states.lock().unwrap_or_else(|e| e.into_inner()).used
+        lock(&self.states).used
     }
 
     /// The workers' clock, as well as the host knows it.
@@ -482,7 +483,7 @@ impl CudaEngine {
     /// Puts the values of actors into device memory: their address.
     pub(crate) fn place(&self, values: &[u8]) -> Result<u64, PlaceError> {
         let at = {
-            let heap = &mut *self.states.lock().unwrap_or_else(|e| e.into_inner());
+            let heap = &mut *lock(&self.states);
             let bytes = rounded(values.len() as u64);
             heap.used += values.len() as u64;
             if let Some(at) = heap.free.get_mut(&bytes).and_then(Vec::pop) {
@@ -504,7 +505,7 @@ impl CudaEngine {
 
     /// The place of a value that is not used any more; the next one of its size goes there.
     pub(crate) fn give_back(&self, at: u64, bytes: u64) {
-        let heap = &mut *self.states.lock().unwrap_or_else(|e| e.into_inner());
+        let heap = &mut *lock(&self.states);
         heap.used -= bytes;
         heap.free.entry(rounded(bytes)).or_default().push(at);
     }
@@ -544,7 +545,7 @@ impl CudaEngine {
     fn fail(&self, shared: &Shared, fault: Fault) {
         self.gpu.abandon();
         let _ = self.fault.set(fault.0.clone());
-        *shared.lost.lock().unwrap_or_else(|e| e.into_inner()) = Some(fault.0);
+        *lock(&shared.lost) = Some(fault.0);
         for seat in &shared.seats {
             seat.lost.store(true, Ordering::Release);
             seat.ingress.close();

@@ -22,6 +22,7 @@ use warpring_core::worker::{LETTER_WHOLE, Launch, Notice};
 use warpring_core::{ActorId, KernelError};
 
 use crate::barrier;
+use crate::lock::lock;
 use crate::runtime::Launches;
 use crate::shared::{PanicSite, Shared};
 
@@ -116,7 +117,7 @@ impl Watch {
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(|e| e.into_inner())
+        lock(&self.state)
     }
 
     /// Launches the grid.

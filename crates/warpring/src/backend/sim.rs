@@ -16,6 +16,7 @@ use super::Engine;
 use super::grid::{self, Device, Fault, Pulse, Watch};
 use crate::dead_letter::DeadLetters;
 use crate::error::{BuildError, ShutdownError};
+use crate::lock::lock;
 use crate::runtime::Settings;
 use crate::shared::{PanicSite, Shared, hook_dead_letter, hook_notice, hook_wake_cell};
 
@@ -227,14 +228,14 @@ impl SimEngine {
 
     /// Runs the machine until all workers have stopped.
     pub(crate) fn run_to_end(&self, shared: &Shared) -> Result<(), ShutdownError> {
-        let mut machine = self.machine.lock().unwrap_or_else(|e| e.into_inner());
+        let mut machine = lock(&self.machine);
         let mut idle = 0;
         // `shutdown` hooks that wait for what will not come are idle for ever.
         while idle < 1000 && !self.ended(&mut machine) {
             idle = if self.turn(shared, &mut machine, u64::MAX, &|| false) { 0 } else { idle + 1 };
         }
         self.collect(shared, &mut machine);
-        let violations = std::mem::take(&mut *self.violations.lock().unwrap_or_else(|e| e.into_inner()));
+        let violations = std::mem::take(&mut *lock(&self.violations));
         if violations.is_empty() { Ok(()) } else { Err(ShutdownError::Violations(violations)) }
     }
 
@@ -251,13 +252,13 @@ impl SimEngine {
         let all = machine.violations();
         let seen = self.seen.swap(all.len() as u64, Ordering::Relaxed) as usize;
         if all.len() > seen {
-            let mut kept = self.violations.lock().unwrap_or_else(|e| e.into_inner());
+            let mut kept = lock(&self.violations);
             kept.extend(all[seen..].iter().map(ToString::to_string));
         }
     }
 
     /// The rules that handlers broke so far.
     pub(crate) fn violations(&self) -> Vec<String> {
-        self.violations.lock().unwrap_or_else(|e| e.into_inner()).clone()
+        lock(&self.violations).clone()
     }
 }

@@ -22,6 +22,7 @@ use warpring_core::module::ModuleTable;
 use super::record::{LetterId, MAGIC, Record, Run, Stored, append};
 use super::{DeadLetter, nanos, resend};
 use crate::error::DeadLetterLogError;
+use crate::lock::lock;
 use crate::shared::Shared;
 
 /// Letters on their way to the log.
@@ -73,7 +74,7 @@ impl Log {
         };
         let thread = std::thread::Builder::new().name("warpring-dead-letters".into()).spawn(move || writer.run(&entries));
         let thread = thread.map_err(|error| DeadLetterLogError::io(&path, &error))?;
-        *log.thread.lock().unwrap_or_else(|e| e.into_inner()) = Some(thread);
+        *lock(&log.thread) = Some(thread);
         Ok((log, queue))
     }
 
@@ -100,18 +101,19 @@ impl Log {
     }
 
     pub(super) fn file(&self) -> MutexGuard<'_, LogFile> {
-        self.file.lock().unwrap_or_else(|e| e.into_inner())
+        lock(&self.file)
     }
 
     /// Whether this is the log at `path`.
     pub(super) fn is_at(&self, path: &Path) -> bool {
-        let own = self.file().path.canonicalize();
-        own.is_ok_and(|own| path.canonicalize().is_ok_and(|path| path == own))
+        // While this is held, no file takes the other's place.
+        let file = self.file();
+        file.path.canonicalize().is_ok_and(|own| path.canonicalize().is_ok_and(|path| path == own))
     }
 
     /// Waits for the thread, whose queue is closed, and for the disk.
     pub(super) fn close(&self) -> Result<(), DeadLetterLogError> {
-        let thread = self.thread.lock().unwrap_or_else(|e| e.into_inner()).take();
+        let thread = lock(&self.thread).take();
         let panicked = thread.is_some_and(|thread| thread.join().is_err());
         let mut file = self.file();
         if panicked {
@@ -198,7 +200,7 @@ impl Writer {
         if bytes.is_empty() {
             return;
         }
-        let written = self.file.lock().unwrap_or_else(|e| e.into_inner()).append(bytes);
+        let written = lock(&self.file).append(bytes);
         match written {
             Ok(()) => self.told = missed,
             Err(_) => drop(self.missed.fetch_add(letters, Ordering::Relaxed)),
@@ -262,7 +264,7 @@ impl LogFile {
     fn open_as(options: &mut OpenOptions, path: PathBuf, most: u64) -> Result<Self, DeadLetterLogError> {
         let failed = |error: &io::Error| DeadLetterLogError::io(&path, error);
         let mut file = options.read(true).append(true).open(&path).map_err(|error| failed(&error))?;
-        lock(&file, &path)?;
+        claim(&file, &path)?;
         let mut start = Vec::new();
         (&mut file).take(MAGIC.len() as u64).read_to_end(&mut start).map_err(|error| failed(&error))?;
         if !MAGIC.starts_with(&start) {
@@ -303,17 +305,22 @@ impl LogFile {
         self.append(&bytes)
     }
 
-    /// A file without room becomes the older one, in whose place it goes.
+    /// A file without room becomes the older one, in whose place it goes. The next one is ready before: where the disk has no room for
+    /// it, both stay as they are.
     fn make_room(&mut self, records: u64) -> io::Result<()> {
         let empty = (MAGIC.len() + self.opening.len()) as u64;
         if self.bytes <= empty || self.bytes.saturating_add(records) <= self.most {
             return Ok(());
         }
-        std::fs::rename(&self.path, older(&self.path))?;
-        let mut file = OpenOptions::new().create_new(true).read(true).append(true).open(&self.path)?;
+        let next = beside(&self.path, ".new");
+        let mut file = OpenOptions::new().create(true).read(true).append(true).open(&next)?;
         file.try_lock()?;
+        // What a rotation has left that was cut short.
+        file.set_len(0)?;
         file.write_all(MAGIC)?;
         file.write_all(&self.opening)?;
+        std::fs::rename(&self.path, older(&self.path))?;
+        std::fs::rename(&next, &self.path)?;
         self.file = file;
         self.bytes = empty;
         Ok(())
@@ -321,7 +328,7 @@ impl LogFile {
 }
 
 /// Takes the system's lock on a log.
-fn lock(file: &File, path: &Path) -> Result<(), DeadLetterLogError> {
+fn claim(file: &File, path: &Path) -> Result<(), DeadLetterLogError> {
     match file.try_lock() {
         Ok(()) => Ok(()),
         Err(TryLockError::WouldBlock) => Err(DeadLetterLogError::InUse { path: path.to_owned() }),

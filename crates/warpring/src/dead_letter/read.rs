@@ -40,15 +40,22 @@ impl DeadLetterLog {
         let path = path.as_ref();
         let failed = |path: &Path, error: &io::Error| DeadLetterLogError::io(path, error);
         // The younger one first: if a runtime changes the files in between, it is read twice, and nothing is missed.
-        let mut young = File::open(path).map_err(|error| failed(path, &error))?;
         let older = log::older(path);
+        let mut young = match File::open(path) {
+            Ok(file) => Some(file),
+            // It has just become the older one, or its process was killed when it had.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && older.exists() => None,
+            Err(error) => return Err(failed(path, &error)),
+        };
         let old = match std::fs::read(&older) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(failed(&older, &error)),
         };
         let mut bytes = Vec::new();
-        young.read_to_end(&mut bytes).map_err(|error| failed(path, &error))?;
+        if let Some(young) = &mut young {
+            young.read_to_end(&mut bytes).map_err(|error| failed(path, &error))?;
+        }
         let mut content = Content::default();
         content.take(&old).ok_or(DeadLetterLogError::NotALog { path: older })?;
         content.take(&bytes).ok_or_else(|| DeadLetterLogError::NotALog { path: path.to_owned() })?;

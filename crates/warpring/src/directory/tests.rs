@@ -79,3 +79,45 @@ fn a_change_that_was_given_up_is_told_with_the_next() {
     assert_eq!(runtime.names().len(), 2);
     block_on(runtime.shutdown()).expect("a clean end");
 }
+
+#[test]
+fn who_waits_for_its_turn_is_woken_once_however_often_it_looks() {
+    let (runtime, finders) = finders();
+    let directory = &runtime.shared().directory;
+    directory.telling.store(true, Ordering::SeqCst);
+    {
+        let mut waits = Box::pin(runtime.register("first", &finders[0]));
+        // First it hears from the worker that the actor is there.
+        while directory.waiting().is_empty() {
+            let _ = waits.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        }
+        for _ in 0..100 {
+            let _ = waits.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        }
+        assert_eq!(directory.waiting().len(), 1);
+    }
+    drop(Telling(directory));
+    block_on(runtime.shutdown()).expect("a clean end");
+}
+
+#[test]
+fn the_names_of_one_actor_go_in_one_order() {
+    let (runtime, finders) = finders();
+    let names: Vec<String> = (0..16).map(|n| format!("name/{n}")).collect();
+    for name in &names {
+        block_on(runtime.register(name, &finders[0])).expect("room");
+    }
+    let directory = &runtime.shared().directory;
+    // Nobody tells the workers meanwhile.
+    directory.telling.store(true, Ordering::SeqCst);
+    directory.forget_actor(runtime.shared(), finders[0].id());
+    let gone: Vec<Name> = directory
+        .state()
+        .queue
+        .iter()
+        .filter_map(|change| if let Change::Unregister { name } = change { Some(*name) } else { None })
+        .collect();
+    assert!(gone.len() == names.len() && gone.is_sorted(), "{gone:?}");
+    drop(Telling(directory));
+    block_on(runtime.shutdown()).expect("a clean end");
+}

@@ -4,6 +4,8 @@
 //! waits for a gate. Both are touched only inside `ctx.update`, which runs once whatever the size of the team.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub mod folder;
+
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 

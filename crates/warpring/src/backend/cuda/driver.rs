@@ -16,6 +16,7 @@ use warpring_core::device::{Grid, Layout};
 use super::CudaError;
 use super::gpu::{Entry, Gpu};
 use crate::backend::grid::Fault;
+use crate::lock::lock;
 
 /// CUDA 11.0, the first whose PTX has what the kernels use.
 const OLDEST_DRIVER: i32 = 11_000;
@@ -309,7 +310,7 @@ impl Driver {
             CUresult::CUDA_ERROR_OUT_OF_MEMORY => return Err(CudaError::Memory { bytes, free: self.free_bytes() }),
             code => return Err(refused("cuMemHostAlloc", code)),
         }
-        self.areas.lock().unwrap_or_else(|e| e.into_inner()).host.push(at);
+        lock(&self.areas).host.push(at);
         Ok(at)
     }
 
@@ -387,7 +388,7 @@ impl Gpu for Driver {
             CUresult::CUDA_ERROR_OUT_OF_MEMORY => return Err(CudaError::Memory { bytes, free: self.free_bytes() }),
             code => return Err(refused("cuMemAlloc", code)),
         }
-        self.areas.lock().unwrap_or_else(|e| e.into_inner()).device.push(at);
+        lock(&self.areas).device.push(at);
         // SAFETY: the memory was just allocated, and the stream is this driver's.
         check("cuMemsetD8Async", unsafe { sys::cuMemsetD8Async(at, 0, bytes as usize, self.streams[0]) })?;
         self.wait(self.streams[0]).map_err(broken)?;
@@ -451,7 +452,7 @@ impl Gpu for Driver {
 
     fn copy_in(&self, to: u64, bytes: &[u8]) -> Result<(), Fault> {
         self.enter()?;
-        let copies = self.copies.lock().unwrap_or_else(|e| e.into_inner());
+        let copies = lock(&self.copies);
         for (i, chunk) in bytes.chunks(CHUNK).enumerate() {
             // SAFETY: the staging buffer holds a chunk and is ours (the lock); `to` is device memory for all of `bytes`.
             unsafe {
@@ -469,7 +470,7 @@ impl Gpu for Driver {
 
     fn read_word(&self, at: u64) -> Result<u32, Fault> {
         self.enter()?;
-        let copies = self.copies.lock().unwrap_or_else(|e| e.into_inner());
+        let copies = lock(&self.copies);
         // SAFETY: the staging buffer is ours (the lock) and holds a word; `at` is a word of device memory. It is read after the copy.
         unsafe {
             fault("cuMemcpyDtoHAsync", sys::cuMemcpyDtoHAsync_v2(copies.staging.cast(), at, size_of::<u32>(), copies.stream))?;

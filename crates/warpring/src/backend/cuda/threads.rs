@@ -19,6 +19,7 @@ use super::gpu::{Entry, Gpu};
 use super::{ABI, CudaError};
 use crate::backend::cpu;
 use crate::backend::grid::Fault;
+use crate::lock::lock;
 use crate::memory::Block;
 
 pub(super) struct Threads {
@@ -38,7 +39,7 @@ impl Threads {
     fn area(&self, bytes: u64) -> Result<u64, CudaError> {
         let block = Block::try_new(bytes as usize, 1).ok_or(CudaError::Memory { bytes, free: 0 })?;
         let at = block.address();
-        self.blocks.lock().unwrap_or_else(|e| e.into_inner()).push(block);
+        lock(&self.blocks).push(block);
         Ok(at)
     }
 
@@ -50,7 +51,7 @@ impl Threads {
     fn spawn(&self, work: impl FnOnce() + Send + 'static) -> Result<(), Fault> {
         let spawned = std::thread::Builder::new().name("warpring-block".into()).spawn(work);
         let thread = spawned.map_err(|error| Fault(error.to_string()))?;
-        self.running.lock().unwrap_or_else(|e| e.into_inner()).push(thread);
+        lock(&self.running).push(thread);
         Ok(())
     }
 }
@@ -177,7 +178,7 @@ impl Gpu for Threads {
         if self.fails_after.is_some_and(|after| self.epoch.elapsed() > after) {
             return Err(Fault("the grid: CUDA_ERROR_ILLEGAL_ADDRESS".into()));
         }
-        let mut running = self.running.lock().unwrap_or_else(|e| e.into_inner());
+        let mut running = lock(&self.running);
         running.retain(|thread| !thread.is_finished());
         Ok(!running.is_empty())
     }
@@ -196,7 +197,7 @@ impl Gpu for Threads {
     }
 
     fn abandon(&self) {
-        std::mem::take(&mut *self.blocks.lock().unwrap_or_else(|e| e.into_inner())).into_iter().for_each(std::mem::forget);
+        std::mem::take(&mut *lock(&self.blocks)).into_iter().for_each(std::mem::forget);
     }
 }
 
