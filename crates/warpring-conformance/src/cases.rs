@@ -208,7 +208,7 @@ cases! {
     "14.2" "While that is decided, its address stays valid and its messages wait; after a restart they are handled." supervision::messages_wait;
     "14.3" "A restarted actor has the value that it was launched with or, if so specified, the state that it had or that of the last snapshot, and its `initialize` runs again." supervision::the_state_after;
     "14.4" "What waits for a supervised actor that is not started again comes back or is a dead letter." supervision::what_is_let_go;
-    "14.5" "One-for-one starts the actor again, one-for-all all children, rest-for-one the actor and those that were started after it; a child that is never started again is gone then." supervision::strategies;
+    "14.5" "One-for-one starts the actor again, one-for-all all children, rest-for-one the actor and those that were started after it; transient children that had ended are among them, and a child that is never started again is gone then." supervision::strategies;
     "14.6" "With more restarts than its limit a supervisor stops its children: a supervisor above it starts them all again, and without one the host hears of it." supervision::escalation;
     "14.7" "An error that a handler returns ends nobody." supervision::an_error_ends_nobody;
     "14.8" "While a runtime drains its supervisors go on, so that what waits for a held actor is handled." supervision::a_shutdown_restarts;

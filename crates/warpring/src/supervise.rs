@@ -42,7 +42,8 @@ pub use policy::{ChildSpec, Escalation, Restart, RestartFrom, Strategy, Supervis
 /// | `initialize` failed at a restart ([`ExitReason::Initialize`](crate::ExitReason::Initialize)) | restarted | restarted | gone |
 ///
 /// While it is decided, messages for the actor wait in its mailbox, and its address stays valid. What its supervisor stops because of
-/// another child's end is started again with that one, whatever its policy, unless that is `Never`. An error that a handler returns is a
+/// another child's end is started again with that one, whatever its policy, unless that is `Never`; so is a transient child that had
+/// ended before. An error that a handler returns is a
 /// reply, and no end.
 #[derive(Clone)]
 pub struct Supervisor {

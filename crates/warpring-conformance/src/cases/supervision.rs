@@ -209,9 +209,15 @@ pub(super) fn strategies(setup: &Setup) -> Result<(), String> {
         let supervisor = runtime.supervise(supervision(strategy));
         let children = (0..4).map(|_| launch(&supervisor, 10, ChildSpec::transient())).collect::<Result<Vec<_>, _>>()?;
         let fleeting = launch(&supervisor, 10, ChildSpec::never())?;
-        for child in &children {
+        let resting = launch(&supervisor, 10, ChildSpec::transient())?;
+        for child in children.iter().chain([&resting]) {
             same("before", child.ask(Add { n: 5 }).wait(), Ok(15))?;
         }
+        finish(&resting, By::Itself)?;
+        let gone = || AskError::NotHandled { reason: Refusal::ActorStopped(resting.id()), message: Get };
+        eventually("the child that ended by itself", || Ok(resting.ask(Get).wait() == Err(gone())))?;
+        let ended = EndError::Ended(resting.id(), Some(ExitReason::Normal));
+        same("monitoring it", block_on(resting.monitor()).err(), Some(ended))?;
         finish(&children[1], By::Panic)?;
         eventually("it has started again", || Ok(children[1].ask(Get).wait() == Ok(10)))?;
         // Now it is settled for all: the others were stopped before, and those in front of it have begun before.
@@ -220,11 +226,13 @@ pub(super) fn strategies(setup: &Setup) -> Result<(), String> {
             let what = format!("{strategy:?}: child {index}");
             eventually(&what, || Ok(child.ask(Get).wait() == Ok(total)))?;
         }
-        let gone = strategy != Strategy::OneForOne;
-        eventually("the child that is never started again", || Ok(fleeting.ask(Get).wait().is_err() == gone))?;
+        let all = strategy != Strategy::OneForOne;
+        eventually("the child that is never started again", || Ok(fleeting.ask(Get).wait().is_err() == all))?;
+        let expected = if all { Ok(10) } else { Err(gone()) };
+        eventually("the child that ended by itself before", || Ok(resting.ask(Get).wait() == expected))?;
         same("restarts", supervisor.restarts(), 1)?;
         block_on(supervisor.shutdown());
-        for child in &children {
+        for child in children.iter().chain([&resting]) {
             same("after the supervisor's end", child.ask(Get).wait().is_err(), true)?;
         }
     }
@@ -257,11 +265,14 @@ pub(super) fn escalation(setup: &Setup) -> Result<(), String> {
     for actor in [&beside, &first, &second] {
         actor.ask(Add { n: 5 }).wait().named("asking")?;
     }
+    let transient = launch(&below, 40, ChildSpec::transient())?;
+    finish(&transient, By::Itself)?;
+    eventually("a transient child has ended", || Ok(transient.ask(Get).wait().is_err()))?;
     for _ in 0..3 {
         finish(&first, By::Panic)?;
         same("it is there again", first.ask(Get).wait(), Ok(20))?;
     }
-    for (actor, total) in [(&beside, 10), (&second, 30)] {
+    for (actor, total) in [(&beside, 10), (&second, 30), (&transient, 40)] {
         eventually("all start again", || Ok(actor.ask(Get).wait() == Ok(total)))?;
     }
     same("restarts", (above.restarts(), below.restarts()), (1, 3))?;
@@ -270,7 +281,7 @@ pub(super) fn escalation(setup: &Setup) -> Result<(), String> {
     }
     let failed = block_on(above.failed());
     same("the host hears of the actor", failed.map(|f| (f.actor, f.restarts)), Some((second.id(), 2)))?;
-    for actor in [&beside, &first, &second] {
+    for actor in [&beside, &first, &second, &transient] {
         same("all are gone", actor.ask(Get).wait().is_err(), true)?;
     }
     end(runtime)

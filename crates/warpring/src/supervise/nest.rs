@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
 use warpring_core::module::KindTable;
-use warpring_core::worker::CONTROL_RESTART;
+use warpring_core::worker::{CONTROL_REST, CONTROL_RESTART};
 use warpring_core::{ActorId, ExitReason, How};
 
 use super::{ChildSpec, Escalation, Restart, Strategy, Supervision};
@@ -37,7 +37,7 @@ impl Initial {
     /// Keeps the bytes of a kernel.
     pub(super) fn put<K>(&mut self, row: usize, kernel: &K) {
         let at = &mut self.bytes[row * self.stride..][..self.stride];
-        // SAFETY: room for the bytes of a `K`, which is plain data; padding may be any.
+        // SAFETY: room for the bytes of a `K`, which is plain data; bytes of its padding stay uninitialised.
         unsafe { at.as_mut_ptr().cast::<u8>().copy_from_nonoverlapping(std::ptr::from_ref(kernel).cast(), at.len()) }
     }
 
@@ -60,7 +60,7 @@ pub(super) enum Child {
         initial: Option<(Arc<Initial>, usize)>,
         snapshot: Option<Arc<Source>>,
         kind: u16,
-        /// It has ended and is held, for this reason.
+        /// It has ended for this reason, and is held or rests.
         held: Option<ExitReason>,
         /// Its supervisor has told it to end: that is no news.
         told: bool,
@@ -224,7 +224,9 @@ impl Nest {
             _ => return Ok(()),
         };
         if !restart.wants(reason) {
-            return self.let_go(shared, id).await;
+            // A transient child may be started again with others.
+            let rests = restart == Restart::Transient && (self.what.strategy != Strategy::OneForOne || self.parent.is_some());
+            return if rests { self.let_rest(shared, number, id).await } else { self.let_go(shared, id).await };
         }
         self.start_again(shared, number, Escalation { actor: id, reason, restarts: 0, error: None }).await
     }
@@ -236,6 +238,21 @@ impl Nest {
         }
         // Until the worker has told that it is gone, its place here stays.
         self.wait_until(shared, None, |state| !state.numbers.contains_key(&id)).await;
+        Ok(())
+    }
+
+    /// A held child takes no messages any more, and keeps its place.
+    async fn let_rest(&self, shared: &Arc<Shared>, number: u64, id: ActorId) -> Result<(), Halt> {
+        if let Some(Child::Actor { held, told, .. }) = lock(&self.state).children.get_mut(&number) {
+            (*held, *told) = (None, true);
+        }
+        if ask(shared, id, CONTROL_REST, How::Stop, false).await == Err(EndError::Stopped) {
+            return Err(Halt::Over);
+        }
+        shared.directory.forget_actor(shared, id);
+        // The worker tells again that it is held when it has refused what waited.
+        let rests = |state: &NestState| !matches!(state.children.get(&number), Some(Child::Actor { held: None, .. }));
+        self.wait_until(shared, None, rests).await;
         Ok(())
     }
 
