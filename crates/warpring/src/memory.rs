@@ -11,6 +11,9 @@ const GIVEN: usize = 16;
 /// Areas of so many bytes are mapped.
 #[cfg(all(target_os = "linux", not(miri)))]
 const LARGE: usize = 1 << 26;
+/// A large page, where the system has such: one fault instead of 512.
+#[cfg(all(target_os = "linux", not(miri)))]
+const LARGE_PAGE: usize = 1 << 21;
 
 /// A block of zeroed memory.
 pub(crate) struct Block {
@@ -52,12 +55,34 @@ impl Block {
         block
     }
 
+    /// As [`new`](Self::new), for memory that is filled at once.
+    pub(crate) fn filled(bytes: usize, count: usize) -> Self {
+        Self::in_large_pages(bytes.saturating_mul(count)).unwrap_or_else(|| Self::new(bytes, count))
+    }
+
+    /// From the beginning of a large page on. The last one may be used in part only: that is little of so large a block.
+    #[cfg(all(target_os = "linux", not(miri)))]
+    fn in_large_pages(bytes: usize) -> Option<Self> {
+        if bytes < 4 * LARGE_PAGE {
+            return None;
+        }
+        let mut block = Self::map_all(bytes.checked_add(LARGE_PAGE)?)?;
+        // SAFETY: there is one large page more than is used.
+        block.at = unsafe { block.start.add(block.start.align_offset(LARGE_PAGE)) };
+        block.bytes = bytes;
+        // SAFETY: the memory is mapped, and nobody has it yet. Where the system has no large pages, there are small ones.
+        let _ = unsafe { libc::madvise(block.at.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE) };
+        Some(block)
+    }
+
     /// A large area straight from the system, of which only what is used counts: it may be larger than the machine's memory.
     #[cfg(all(target_os = "linux", not(miri)))]
     fn map(bytes: usize) -> Option<Self> {
-        if bytes < LARGE {
-            return None;
-        }
+        if bytes < LARGE { None } else { Self::map_all(bytes) }
+    }
+
+    #[cfg(all(target_os = "linux", not(miri)))]
+    fn map_all(bytes: usize) -> Option<Self> {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
         // SAFETY: asks for new memory.
         let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
@@ -67,6 +92,11 @@ impl Block {
         let start = NonNull::new(start.cast())?;
         let layout = Layout::from_size_align(bytes, GIVEN).ok()?;
         Some(Self { at: start, bytes, start, layout, mapped: true })
+    }
+
+    #[cfg(any(not(target_os = "linux"), miri))]
+    fn in_large_pages(_: usize) -> Option<Self> {
+        None
     }
 
     #[cfg(any(not(target_os = "linux"), miri))]
@@ -93,8 +123,8 @@ impl Drop for Block {
     fn drop(&mut self) {
         #[cfg(all(target_os = "linux", not(miri)))]
         if self.mapped {
-            // SAFETY: mapped in `map` with this length.
-            unsafe { libc::munmap(self.start.as_ptr().cast(), self.bytes) };
+            // SAFETY: mapped in `map_all` with this length.
+            unsafe { libc::munmap(self.start.as_ptr().cast(), self.layout.size()) };
             return;
         }
         // SAFETY: allocated in `try_new` with this layout.

@@ -210,6 +210,8 @@ pub(super) struct Chunk {
     pub(super) spawned: bool,
     pub(super) actors: u32,
     pub(super) runs: Vec<Run>,
+    /// Its checksum.
+    pub(super) sum: u64,
 }
 
 impl Header {
@@ -470,7 +472,7 @@ impl Scan<'_> {
     }
 
     /// A chunk, behind its first four bytes.
-    fn chunk(&mut self, header: &Header, buffer: &mut Vec<u8>) -> Result<(Chunk, u64), OpenError> {
+    fn chunk(&mut self, header: &Header, buffer: &mut Vec<u8>) -> Result<Chunk, OpenError> {
         let offset = self.at - 4;
         let mut head = [0; CHUNK_BYTES];
         head[..4].copy_from_slice(CHUNK);
@@ -521,7 +523,7 @@ impl Scan<'_> {
             self.at = offset;
             return Err(self.damaged("the runs of a chunk have as many actors as it has"));
         }
-        Ok((Chunk { offset, entry, worker, spawned: spawned == 1, actors, runs }, sum))
+        Ok(Chunk { offset, entry, worker, spawned: spawned == 1, actors, runs, sum })
     }
 
     fn footer(&mut self, counted: Totals, sums: &Xxh3) -> Result<Totals, OpenError> {
@@ -564,8 +566,8 @@ impl Snapshot {
             let mut tag = [0; 4];
             scan.fill(&mut tag)?;
             if &tag == CHUNK {
-                let (chunk, sum) = scan.chunk(&header, &mut buffer)?;
-                sums.update(&sum.to_le_bytes());
+                let chunk = scan.chunk(&header, &mut buffer)?;
+                sums.update(&chunk.sum.to_le_bytes());
                 let entry = &header.entries[chunk.entry as usize];
                 totals.chunks += 1;
                 totals.actors += u64::from(chunk.actors);
@@ -694,12 +696,11 @@ impl Snapshot {
     }
 
     /// The states of a chunk into `states`, compared once more with its checksum.
-    pub(super) fn states(&self, chunk: &Chunk, states: &mut [u8]) -> Result<(), OpenError> {
-        let head = chunk_head(chunk.entry, chunk.worker, chunk.spawned, &chunk.runs, states.len() as u32);
+    pub(super) fn states(&self, chunk: &Chunk, states: &mut Vec<u8>) -> Result<(), OpenError> {
+        let bytes = chunk.actors * self.header.kinds[self.header.entries[chunk.entry as usize].kind].bytes;
+        states.resize(bytes as usize, 0);
         self.read(chunk.states_at(), states)?;
-        let mut saved = [0; 8];
-        self.read(chunk.offset + CHUNK_BYTES as u64 - 8, &mut saved)?;
-        if chunk_sum(&head, [&*states]) != u64::from_le_bytes(saved) {
+        if chunk_sum(&chunk_head(chunk.entry, chunk.worker, chunk.spawned, &chunk.runs, bytes), [&**states]) != chunk.sum {
             let what = "the checksum of this chunk is another than when the file was opened";
             return Err(OpenError::Damaged { path: self.path.clone(), offset: chunk.offset, what });
         }
