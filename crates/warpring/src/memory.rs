@@ -139,12 +139,14 @@ mod tests {
     #[test]
     fn blocks_are_aligned_and_zero() {
         for (bytes, count) in [(0, 0), (1, 1), (64, 3), (128, 1), (4096, 1000), (1, 1 << 20), (64, 1 << 21)] {
-            let block = Block::new(bytes, count);
-            assert!(block.bytes() >= bytes * count && block.bytes() >= ALIGN);
-            assert_eq!(block.ptr::<u8>() as usize % ALIGN, 0);
-            // SAFETY: the block has so many bytes, and they are initialised.
-            let all = unsafe { std::slice::from_raw_parts(block.ptr::<u8>(), block.bytes()) };
-            assert!(all.iter().all(|byte| *byte == 0));
+            for block in [Block::new(bytes, count), Block::filled(bytes, count)] {
+                assert!(block.bytes() >= bytes * count && block.bytes() >= ALIGN);
+                assert_eq!(block.ptr::<u8>() as usize % ALIGN, 0);
+                // SAFETY: the block has so many bytes, and they are initialised.
+                let all = unsafe { std::slice::from_raw_parts_mut(block.ptr::<u8>(), block.bytes()) };
+                assert!(all.iter().all(|byte| *byte == 0));
+                all.fill(1);
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::error::SnapshotError;
-use super::file::{Header, Run, Totals, encode_chunk};
+use super::format::{Header, Run, Totals, encode_chunk};
 
 /// The end of a temporary file's name.
 const PARTIAL: &str = ".partial";

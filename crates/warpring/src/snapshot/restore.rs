@@ -10,8 +10,9 @@ use warpring_core::module::{Exported, KindTable};
 use warpring_core::worker::{ADOPT_RESTORED, ADOPT_SPAWNED, Adopt, CONTROL_ADOPT, CopyRows, ROW_BYTES, Tenant};
 use warpring_core::{ActorId, GroupAddress};
 
-use super::error::RestoreError;
-use super::file::{Chunk, EntryScope, OpenError, Run, SavedEntry, Snapshot};
+use super::error::{OpenError, RestoreError};
+use super::file::Snapshot;
+use super::format::{Chunk, EntryScope, Run, SavedEntry};
 use super::pipe::{Receiver, pipe};
 use crate::actor_ref::{ActorRef, Group};
 use crate::error::LaunchError;

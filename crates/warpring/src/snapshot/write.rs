@@ -15,7 +15,7 @@ use warpring_core::module::Exported;
 use warpring_core::worker::{CopyRows, ROW_BYTES, Tenant};
 
 use super::error::SnapshotError;
-use super::file::{EntryScope, Header, MAX_HEADER, Run, SavedEntry, Totals};
+use super::format::{EntryScope, Header, MAX_HEADER, Run, SavedEntry, Totals};
 use super::layout::SavedKind;
 use super::output::Output;
 use super::pipe::{Receiver, Sender, pipe};
