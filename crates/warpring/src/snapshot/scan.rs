@@ -106,7 +106,7 @@ impl Scan<'_> {
             return Err(self.damaged("a chunk holds runs of actors, and a state of each"));
         }
         let mut hash = Xxh3::new();
-        hash.update(&head[..24]);
+        hash.update(&head[..CHUNK_BYTES - 8]);
         let encoded = self.next(u64::from(count) * RUN_BYTES as u64)?;
         hash.update(&encoded);
         let mut r = Reader::new(&encoded);
