@@ -220,13 +220,14 @@ fn a_whole_runtime_goes_back_where_it_was() {
     for backend in backends() {
         let runtime = builder(backend.clone(), 2).build().expect("a runtime");
         let many = block_on(runtime.launch_many(501, LaunchOptions::default(), |i| Cell::new(i.into()))).expect("launched");
-        let bad = block_on(runtime.launch(Cell::new(0), LaunchOptions::default())).expect("launched");
+        let launch_bad = || block_on(runtime.launch(Cell::new(0), LaunchOptions::default().on_worker(0))).expect("launched");
+        let bad = [launch_bad(), launch_bad()];
         let odd = Odd { limit: 1, on: true, value: 5.into() };
         let odd = block_on(runtime.launch(odd, LaunchOptions::default().on_worker(1).mailbox(3))).expect("launched");
         block_on(many.get(77).expect("there").ask(Put(1))).expect("an answer");
-        assert!(block_on(bad.ask(Crash)).is_err());
+        assert!(bad.iter().all(|bad| block_on(bad.ask(Crash)).is_err()));
         let summary = block_on(runtime.snapshot_all(&path)).expect("written");
-        assert_eq!((summary.actors, summary.left_out), (502, 1));
+        assert_eq!((summary.actors, summary.left_out), (502, 2));
         let snapshot = Snapshot::open(&path).expect("whole");
         let scopes: Vec<_> = snapshot.entries().iter().map(|entry| (entry.scope, entry.actors)).collect();
         assert_eq!(scopes, [(EntryScope::Kind, 501), (EntryScope::Kind, 1)]);
@@ -237,7 +238,7 @@ fn a_whole_runtime_goes_back_where_it_was() {
             assert_eq!(ask!(again, many.address().get(index).expect("there"), Get), Ok(expected));
         }
         assert_eq!(ask!(again, odd.address(), Get), Ok(5));
-        assert!(ask!(again, bad.address(), Get).is_err(), "who had failed is not there");
+        assert!(ask!(again, bad[1].address(), Get).is_err(), "who had failed is not there");
         // A second launch goes beside them.
         let new = block_on(again.launch_many(10, LaunchOptions::default(), |i| Cell::new(i.into()))).expect("launched");
         assert_eq!(block_on(new.get(9).expect("there").ask(Put(0))), Ok(9));

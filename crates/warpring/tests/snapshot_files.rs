@@ -1,7 +1,7 @@
 //! The files of snapshots: one is whole or not there, whatever kills its writer; and whatever the bytes are, reading them ends with a
 //! snapshot or an error.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -250,8 +250,8 @@ fn a_file_that_is_changed_after_it_was_opened_is_refused() {
     let snapshot = Snapshot::open(&path).expect("whole");
     // In place, as no writer of snapshots would do it: in the last states.
     let at = snapshot.file_bytes() - 1000;
-    let file = std::fs::OpenOptions::new().write(true).open(&path).expect("there");
-    std::os::unix::fs::FileExt::write_all_at(&file, &[0xff; 8], at).expect("written");
+    let mut file = std::fs::OpenOptions::new().write(true).open(&path).expect("there");
+    file.seek(SeekFrom::Start(at)).and_then(|_| file.write_all(&[0xff; 8])).expect("written");
     let (other, ..) = launched(1);
     let before = block_on(other.stats()).expect("stats");
     let refused = block_on(other.restore(&snapshot).group::<Round>("group", LaunchOptions::default()));
