@@ -70,8 +70,7 @@ impl Block {
         // SAFETY: there is one large page more than is used.
         block.at = unsafe { block.start.add(block.start.align_offset(LARGE_PAGE)) };
         block.bytes = bytes;
-        // SAFETY: the memory is mapped, and nobody has it yet. Where the system has no large pages, there are small ones.
-        let _ = unsafe { libc::madvise(block.at.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE) };
+        block.prefer_large_pages(0, bytes);
         Some(block)
     }
 
@@ -102,6 +101,22 @@ impl Block {
     #[cfg(any(not(target_os = "linux"), miri))]
     fn map(_: usize) -> Option<Self> {
         None
+    }
+
+    /// Large pages for these bytes, which are used side by side: whole ones of a block that is mapped, where the system has such.
+    pub(crate) fn prefer_large_pages(&self, from: usize, bytes: usize) {
+        #[cfg(all(target_os = "linux", not(miri)))]
+        {
+            let first = self.at.as_ptr() as usize;
+            let start = (first + from).next_multiple_of(LARGE_PAGE);
+            let end = (first + (from + bytes).min(self.bytes)) / LARGE_PAGE * LARGE_PAGE;
+            if self.mapped && start < end {
+                // SAFETY: these pages belong to this block alone, and what they hold stays.
+                let _ = unsafe { libc::madvise(std::ptr::without_provenance_mut(start), end - start, libc::MADV_HUGEPAGE) };
+            }
+        }
+        #[cfg(any(not(target_os = "linux"), miri))]
+        let _ = (from, bytes);
     }
 
     pub(crate) fn ptr<T>(&self) -> *mut T {
