@@ -213,6 +213,12 @@ impl Plan {
         pointer(self.device + self.in_device(Device::Workers) + u64::from(worker) * Self::WORKER)
     }
 
+    /// Where a worker's slots are, and their bytes.
+    pub fn slots(&self, worker: u32) -> (u64, u64) {
+        let bytes = u64::from(self.limits.actors) * size_of::<Actor>() as u64;
+        (self.device + self.in_device(Device::Actors) + u64::from(worker) * bytes, bytes)
+    }
+
     /// The word that tells workers to leave their loop, if it is not 0.
     pub fn leave(&self) -> *const Word32 {
         pointer(self.shared + self.in_shared(Area::Leave))

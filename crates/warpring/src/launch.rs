@@ -260,7 +260,7 @@ const fn kernel_stride<K>() -> usize {
 
 impl Values {
     pub(crate) fn new(count: u32, stride: usize) -> Self {
-        Self { block: Block::new(stride, count as usize), stride }
+        Self { block: Block::filled(stride, count as usize), stride }
     }
 
     /// Room for so many of a kernel.

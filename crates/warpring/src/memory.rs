@@ -11,6 +11,9 @@ const GIVEN: usize = 16;
 /// Areas of so many bytes are mapped.
 #[cfg(all(target_os = "linux", not(miri)))]
 const LARGE: usize = 1 << 26;
+/// A large page, where the system has such: one fault instead of 512.
+#[cfg(all(target_os = "linux", not(miri)))]
+const LARGE_PAGE: usize = 1 << 21;
 
 /// A block of zeroed memory.
 pub(crate) struct Block {
@@ -52,12 +55,33 @@ impl Block {
         block
     }
 
+    /// As [`new`](Self::new), for memory that is filled at once.
+    pub(crate) fn filled(bytes: usize, count: usize) -> Self {
+        Self::in_large_pages(bytes.saturating_mul(count)).unwrap_or_else(|| Self::new(bytes, count))
+    }
+
+    /// From the beginning of a large page on. The last one may be used in part only: that is little of so large a block.
+    #[cfg(all(target_os = "linux", not(miri)))]
+    fn in_large_pages(bytes: usize) -> Option<Self> {
+        if bytes < 4 * LARGE_PAGE {
+            return None;
+        }
+        let mut block = Self::map_all(bytes.checked_add(LARGE_PAGE)?)?;
+        // SAFETY: there is one large page more than is used.
+        block.at = unsafe { block.start.add(block.start.align_offset(LARGE_PAGE)) };
+        block.bytes = bytes;
+        block.prefer_large_pages(0, bytes);
+        Some(block)
+    }
+
     /// A large area straight from the system, of which only what is used counts: it may be larger than the machine's memory.
     #[cfg(all(target_os = "linux", not(miri)))]
     fn map(bytes: usize) -> Option<Self> {
-        if bytes < LARGE {
-            return None;
-        }
+        if bytes < LARGE { None } else { Self::map_all(bytes) }
+    }
+
+    #[cfg(all(target_os = "linux", not(miri)))]
+    fn map_all(bytes: usize) -> Option<Self> {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
         // SAFETY: asks for new memory.
         let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
@@ -70,8 +94,29 @@ impl Block {
     }
 
     #[cfg(any(not(target_os = "linux"), miri))]
+    fn in_large_pages(_: usize) -> Option<Self> {
+        None
+    }
+
+    #[cfg(any(not(target_os = "linux"), miri))]
     fn map(_: usize) -> Option<Self> {
         None
+    }
+
+    /// Large pages for these bytes, which are used side by side: whole ones of a block that is mapped, where the system has such.
+    pub(crate) fn prefer_large_pages(&self, from: usize, bytes: usize) {
+        #[cfg(all(target_os = "linux", not(miri)))]
+        {
+            let first = self.at.as_ptr() as usize;
+            let start = (first + from).next_multiple_of(LARGE_PAGE);
+            let end = (first + (from + bytes).min(self.bytes)) / LARGE_PAGE * LARGE_PAGE;
+            if self.mapped && start < end {
+                // SAFETY: these pages belong to this block alone, and what they hold stays.
+                let _ = unsafe { libc::madvise(std::ptr::without_provenance_mut(start), end - start, libc::MADV_HUGEPAGE) };
+            }
+        }
+        #[cfg(any(not(target_os = "linux"), miri))]
+        let _ = (from, bytes);
     }
 
     pub(crate) fn ptr<T>(&self) -> *mut T {
@@ -93,8 +138,8 @@ impl Drop for Block {
     fn drop(&mut self) {
         #[cfg(all(target_os = "linux", not(miri)))]
         if self.mapped {
-            // SAFETY: mapped in `map` with this length.
-            unsafe { libc::munmap(self.start.as_ptr().cast(), self.bytes) };
+            // SAFETY: mapped in `map_all` with this length.
+            unsafe { libc::munmap(self.start.as_ptr().cast(), self.layout.size()) };
             return;
         }
         // SAFETY: allocated in `try_new` with this layout.
@@ -109,12 +154,14 @@ mod tests {
     #[test]
     fn blocks_are_aligned_and_zero() {
         for (bytes, count) in [(0, 0), (1, 1), (64, 3), (128, 1), (4096, 1000), (1, 1 << 20), (64, 1 << 21)] {
-            let block = Block::new(bytes, count);
-            assert!(block.bytes() >= bytes * count && block.bytes() >= ALIGN);
-            assert_eq!(block.ptr::<u8>() as usize % ALIGN, 0);
-            // SAFETY: the block has so many bytes, and they are initialised.
-            let all = unsafe { std::slice::from_raw_parts(block.ptr::<u8>(), block.bytes()) };
-            assert!(all.iter().all(|byte| *byte == 0));
+            for block in [Block::new(bytes, count), Block::filled(bytes, count)] {
+                assert!(block.bytes() >= bytes * count && block.bytes() >= ALIGN);
+                assert_eq!(block.ptr::<u8>() as usize % ALIGN, 0);
+                // SAFETY: the block has so many bytes, and they are initialised.
+                let all = unsafe { std::slice::from_raw_parts_mut(block.ptr::<u8>(), block.bytes()) };
+                assert!(all.iter().all(|byte| *byte == 0));
+                all.fill(1);
+            }
         }
     }
 

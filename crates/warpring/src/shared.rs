@@ -158,6 +158,9 @@ fn own_cells(settings: &Settings) -> u32 {
     8 * settings.workers
 }
 
+/// Slots in so many bytes are few: who has no more of them has the memory of no more.
+const FEW_SLOTS_BYTES: usize = 1 << 21;
+
 impl Shared {
     /// Allocates everything on the heap and builds the workers; no thread runs yet. `hooks` of each worker point to the result.
     pub(crate) fn on_heap(
@@ -172,6 +175,12 @@ impl Shared {
         let area = |bytes| Block::try_new(bytes as usize, 1).ok_or(BuildError::Memory { bytes });
         let blocks = [area(plan.device_bytes())?, area(plan.shared_bytes())?];
         (plan.device, plan.shared) = (blocks[0].address(), blocks[1].address());
+        for worker in 0..settings.workers {
+            // The first slots and the last, where handlers spawn, are used one by one; what lies between, by many actors at once.
+            let (slots, bytes) = plan.slots(worker);
+            let from = (slots - plan.device) as usize + FEW_SLOTS_BYTES;
+            blocks[0].prefer_large_pages(from, (bytes as usize).saturating_sub(2 * FEW_SLOTS_BYTES));
+        }
         // SAFETY: the blocks are as large as the plan says, zeroed, and live as long as `Shared`, which owns them.
         let shared = unsafe { Self::new(module, settings, dead, plan, Memory::Heap(blocks)) };
         for worker in 0..shared.settings.workers {

@@ -7,15 +7,18 @@
 mod bytes;
 mod error;
 mod file;
+mod format;
 mod layout;
 mod output;
 mod pipe;
 mod restore;
+mod scan;
 mod source;
 mod write;
 
-pub use error::{RestoreError, SnapshotError};
-pub use file::{EntryScope, OpenError, SavedActor, SavedEntry, Snapshot};
+pub use error::{OpenError, RestoreError, SnapshotError};
+pub use file::{SavedActor, Snapshot};
+pub use format::{EntryScope, SavedEntry};
 pub use layout::{LayoutDifference, LayoutError, SavedField, SavedKind};
 pub use output::is_partial;
 pub use restore::Restore;

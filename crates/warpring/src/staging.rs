@@ -18,7 +18,7 @@ use crate::runtime::yield_once;
 use crate::shared::Shared;
 
 /// Bytes of an area.
-pub(crate) const AREA_BYTES: u32 = 1 << 20;
+pub(crate) const AREA_BYTES: u32 = 1 << 22;
 /// How many there are; see [`Use`].
 pub(crate) const AREAS: u32 = 2;
 
@@ -139,6 +139,21 @@ pub(crate) const fn request_bytes(rows: u64, bytes: u64) -> u64 {
 pub(crate) unsafe fn row(memory: *const u8, row: u32) -> Row {
     // SAFETY: contract.
     Row::from_bits(unsafe { memory.cast::<u64>().add(row as usize).read() })
+}
+
+/// Rows side by side of which a worker said the same: the first, how many, and what it said.
+///
+/// # Safety
+/// `memory` is that of a request with `count` rows, which was answered; nobody else has it while the iterator is there.
+pub(crate) unsafe fn alike<'a>(memory: *const u8, count: u32) -> impl Iterator<Item = (u32, u32, Row)> + use<'a> {
+    // SAFETY: contract; the memory is aligned to more than a word.
+    let rows: &'a [u64] = unsafe { std::slice::from_raw_parts(memory.cast(), count as usize) };
+    let mut next = 0;
+    rows.chunk_by(u64::eq).map(move |alike| {
+        let (first, count) = (next, alike.len() as u32);
+        next += count;
+        (first, count, Row::from_bits(alike[0]))
+    })
 }
 
 /// A copy that a worker was asked for; gives which slots were ever used. Dropped before its end, it keeps the area from

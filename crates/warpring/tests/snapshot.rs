@@ -107,6 +107,15 @@ fn backends() -> [Backend; 3] {
     [Backend::Cpu, Backend::Sim(SimOptions::default()), Backend::Cuda(CudaOptions::default().on_threads())]
 }
 
+/// Asks an address, of which the runtime may never have given a reference.
+macro_rules! ask {
+    ($runtime:expr, $to:expr, $message:expr) => {{
+        let mut port = $runtime.port(4).expect("a port");
+        let ticket = port.send($to, $message).map_err(|e| e.to_string()).expect("sent");
+        port.wait(ticket)
+    }};
+}
+
 /// A file of its own for each test, in a folder that is gone in the end.
 struct Folder(PathBuf);
 impl Folder {
@@ -211,28 +220,25 @@ fn a_whole_runtime_goes_back_where_it_was() {
     for backend in backends() {
         let runtime = builder(backend.clone(), 2).build().expect("a runtime");
         let many = block_on(runtime.launch_many(501, LaunchOptions::default(), |i| Cell::new(i.into()))).expect("launched");
-        let bad = block_on(runtime.launch(Cell::new(0), LaunchOptions::default())).expect("launched");
+        let launch_bad = || block_on(runtime.launch(Cell::new(0), LaunchOptions::default().on_worker(0))).expect("launched");
+        let bad = [launch_bad(), launch_bad()];
         let odd = Odd { limit: 1, on: true, value: 5.into() };
         let odd = block_on(runtime.launch(odd, LaunchOptions::default().on_worker(1).mailbox(3))).expect("launched");
         block_on(many.get(77).expect("there").ask(Put(1))).expect("an answer");
-        assert!(block_on(bad.ask(Crash)).is_err());
+        assert!(bad.iter().all(|bad| block_on(bad.ask(Crash)).is_err()));
         let summary = block_on(runtime.snapshot_all(&path)).expect("written");
-        assert_eq!((summary.actors, summary.left_out), (502, 1));
+        assert_eq!((summary.actors, summary.left_out), (502, 2));
         let snapshot = Snapshot::open(&path).expect("whole");
         let scopes: Vec<_> = snapshot.entries().iter().map(|entry| (entry.scope, entry.actors)).collect();
         assert_eq!(scopes, [(EntryScope::Kind, 501), (EntryScope::Kind, 1)]);
 
         let again = builder(backend.clone(), 2).build().expect("a runtime");
         assert_eq!(block_on(again.restore(&snapshot).all()).expect("restored"), 502);
-        let mut port = again.port(8).expect("a port");
         for (index, expected) in [(0, 1000), (77, 1001), (500, 1000)] {
-            let ticket = port.send(many.address().get(index).expect("there"), Get).map_err(|e| e.to_string()).expect("sent");
-            assert_eq!(port.wait(ticket), Ok(expected));
+            assert_eq!(ask!(again, many.address().get(index).expect("there"), Get), Ok(expected));
         }
-        let ticket = port.send(odd.address(), Get).map_err(|e| e.to_string()).expect("sent");
-        assert_eq!(port.wait(ticket), Ok(5));
-        let ticket = port.send(bad.address(), Get).map_err(|e| e.to_string()).expect("sent");
-        assert!(port.wait(ticket).is_err(), "who had failed is not there");
+        assert_eq!(ask!(again, odd.address(), Get), Ok(5));
+        assert!(ask!(again, bad[1].address(), Get).is_err(), "who had failed is not there");
         // A second launch goes beside them.
         let new = block_on(again.launch_many(10, LaunchOptions::default(), |i| Cell::new(i.into()))).expect("launched");
         assert_eq!(block_on(new.get(9).expect("there").ask(Put(0))), Ok(9));
@@ -253,16 +259,9 @@ fn spawned_actors_come_back_as_such() {
         let runtime = builder(backend.clone(), 2).build().expect("a runtime");
         let parents = block_on(runtime.launch_many(2, LaunchOptions::default(), |i| Cell::new(i.into()))).expect("launched");
         let bear = |runtime: &Runtime, number: u64| {
-            let mut port = runtime.port(4).expect("a port");
-            let parent = parents.address().get(number as u32 % 2).expect("there");
-            let ticket = port.send(parent, Bear(number)).map_err(|e| e.to_string()).expect("sent");
-            port.wait(ticket).expect("spawned")
+            ask!(runtime, parents.address().get(number as u32 % 2).expect("there"), Bear(number)).expect("spawned")
         };
-        let number = |runtime: &Runtime, id: ActorId| {
-            let mut port = runtime.port(4).expect("a port");
-            let ticket = port.send(Address::<Cell>::new(id), Put(0)).map_err(|e| e.to_string()).expect("sent");
-            port.wait(ticket).expect("an answer")
-        };
+        let number = |runtime: &Runtime, id: ActorId| ask!(runtime, Address::<Cell>::new(id), Put(0)).expect("an answer");
         let born: Vec<_> = (10..20).map(|number| bear(&runtime, number)).collect();
         for (n, id) in (10..).zip(&born) {
             assert_eq!(number(&runtime, *id), n);

@@ -1,7 +1,7 @@
 //! The files of snapshots: one is whole or not there, whatever kills its writer; and whatever the bytes are, reading them ends with a
 //! snapshot or an error.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -241,11 +241,32 @@ fn sealed_bytes_that_are_no_value_reach_no_actor() {
     std::fs::remove_file(&path).expect("removed");
 }
 
+#[test]
+fn a_file_that_is_changed_after_it_was_opened_is_refused() {
+    let folder = folder("changed");
+    let path = folder.join("a.snap");
+    let (runtime, one, group) = launched(100_000);
+    write(&runtime, &one, &group, &path);
+    let snapshot = Snapshot::open(&path).expect("whole");
+    // In place, as no writer of snapshots would do it: in the last states.
+    let at = snapshot.file_bytes() - 1000;
+    let mut file = std::fs::OpenOptions::new().write(true).open(&path).expect("there");
+    file.seek(SeekFrom::Start(at)).and_then(|_| file.write_all(&[0xff; 8])).expect("written");
+    let (other, ..) = launched(1);
+    let before = block_on(other.stats()).expect("stats");
+    let refused = block_on(other.restore(&snapshot).group::<Round>("group", LaunchOptions::default()));
+    assert!(matches!(&refused, Err(RestoreError::File(OpenError::Damaged { .. }))), "{refused:?}");
+    assert_eq!(block_on(other.stats()).expect("stats").actors, before.actors, "nothing was launched");
+    // Parts that were not changed are as good as before.
+    assert!(block_on(other.restore(&snapshot).actor::<Round>("one", LaunchOptions::default())).is_ok());
+    std::fs::remove_dir_all(&folder).expect("removed");
+}
+
 proptest! {
     #[test]
     fn any_bytes_end_in_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
         prop_assert!(open("any", &bytes).is_err());
-        let mut led = b"WARPSNAP\x01\0\0\0".to_vec();
+        let mut led = b"WARPSNAP\x02\0\0\0".to_vec();
         led.extend(&bytes);
         seal(&mut led);
         prop_assert!(open("any", &led).is_err());

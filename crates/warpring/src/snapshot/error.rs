@@ -1,4 +1,4 @@
-//! Why a snapshot was not written, or not restored.
+//! Why a snapshot was not written, not opened, or not restored.
 
 use std::fmt;
 use std::io;
@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use warpring_core::{ActorId, KernelError};
 
-use super::file::OpenError;
 use super::layout::LayoutError;
 use crate::error::LaunchError;
 use crate::staging::CopyError;
@@ -118,6 +117,85 @@ impl From<CopyError> for SnapshotError {
             CopyError::Late(waited) => Self::NoAnswer { waited },
             // What was never launched has no slot; whoever asks for one says which.
             CopyError::Stopped | CopyError::NoSlot => Self::Stopped,
+        }
+    }
+}
+
+/// Why a file cannot be read as a snapshot.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The file cannot be read.
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The file does not begin as a snapshot does.
+    NotASnapshot {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another version of the format.
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+        /// The version that is read here.
+        known: u32,
+    },
+    /// The file ends early, was changed, or was never whole.
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where, in bytes.
+        offset: u64,
+        /// What was expected there.
+        what: &'static str,
+    },
+    /// There is no such actor in the snapshot.
+    NoSuchActor {
+        /// The file.
+        path: PathBuf,
+        /// The entry.
+        entry: String,
+        /// The number of the actor.
+        actor: u64,
+        /// How many the entry has.
+        actors: u64,
+    },
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io { path, error } => write!(f, "{}: {error}", path.display()),
+            Self::NotASnapshot { path } => write!(f, "{}: not a snapshot", path.display()),
+            Self::Format { path, found, known } => {
+                write!(
+                    f,
+                    "{}: a snapshot of format {found}, but this version reads format {known}: restore it with the version that wrote it, or \
+                     make a new one",
+                    path.display()
+                )
+            }
+            Self::Damaged { path, offset, what } => {
+                write!(f, "{}: damaged at byte {offset}: {what}", path.display())
+            }
+            Self::NoSuchActor { path, entry, actor, actors } => {
+                write!(f, "{}: entry `{entry}` has {actors} actors, and no number {actor}", path.display())
+            }
+        }
+    }
+}
+
+impl std::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io { error, .. } => Some(error),
+            _ => None,
         }
     }
 }

@@ -10,16 +10,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::error::SnapshotError;
-use super::file::{Header, Run, Totals, encode_chunk};
+use super::format::{Header, Run, Totals, encode_chunk};
 
 /// The end of a temporary file's name.
 const PARTIAL: &str = ".partial";
+/// After so many bytes the disk begins to write them, while the next ones come: the sync at the end waits for the last ones alone.
+const WRITEBACK_BYTES: u64 = 4 << 20;
 
 pub(super) struct Output {
     target: PathBuf,
     temporary: PathBuf,
     file: File,
     at: u64,
+    /// The disk was told to write what lies before.
+    sent: u64,
     sums: Xxh3,
     totals: Totals,
     /// The target is there.
@@ -62,6 +66,18 @@ fn remove_leftovers(folder: &Path, target: &OsStr) {
     }
 }
 
+/// Tells the system to write these bytes of a file to the disk now. A hint: whether all is there, the sync at the end says.
+fn begin_writeback(file: &File, from: u64, bytes: u64) {
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::fd::AsRawFd;
+        // SAFETY: the file is open, and the call touches no memory of ours.
+        let _ = unsafe { libc::sync_file_range(file.as_raw_fd(), from as i64, bytes as i64, libc::SYNC_FILE_RANGE_WRITE) };
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (file, from, bytes);
+}
+
 impl Output {
     /// Opens a temporary file for this target.
     pub(super) fn create(target: &Path) -> Result<Self, SnapshotError> {
@@ -93,13 +109,19 @@ impl Output {
                 continue;
             }
             let (sums, totals) = (Xxh3::new(), Totals::default());
-            return Ok(Self { target: target.to_owned(), temporary, file, at: 0, sums, totals, done: false });
+            return Ok(Self { target: target.to_owned(), temporary, file, at: 0, sent: 0, sums, totals, done: false });
         }
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), SnapshotError> {
         self.file.write_all(bytes).map_err(at(&self.temporary, "write"))?;
         self.at += bytes.len() as u64;
+        if self.at - self.sent >= WRITEBACK_BYTES {
+            // What is written on later in the same page would go to the disk twice.
+            let end = self.at / WRITEBACK_BYTES * WRITEBACK_BYTES;
+            begin_writeback(&self.file, self.sent, end - self.sent);
+            self.sent = end;
+        }
         Ok(())
     }
 

@@ -2,15 +2,17 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
+use std::{iter, mem};
 
 use warpring_core::module::{Exported, KindTable};
 use warpring_core::worker::{ADOPT_RESTORED, ADOPT_SPAWNED, Adopt, CONTROL_ADOPT, CopyRows, ROW_BYTES, Tenant};
 use warpring_core::{ActorId, GroupAddress};
 
-use super::error::RestoreError;
-use super::file::{Chunk, EntryScope, OpenError, Run, SavedEntry, Snapshot};
+use super::error::{OpenError, RestoreError};
+use super::file::Snapshot;
+use super::format::{Chunk, EntryScope, Run, SavedEntry};
 use super::pipe::{Receiver, pipe};
 use crate::actor_ref::{ActorRef, Group};
 use crate::error::LaunchError;
@@ -21,8 +23,24 @@ use crate::shared::Shared;
 use crate::slots::{GENERATION, Place};
 use crate::staging::{self, AREA_BYTES, CopyError, Staging, Use};
 
-/// From the thread that reads: the number of each chunk and its states.
-type Chunks = Receiver<Result<(usize, Vec<u8>), OpenError>>;
+/// What a thread reads ahead of the task.
+struct Chunks {
+    /// The number of each chunk and its states.
+    read: Receiver<Result<(usize, Vec<u8>), OpenError>>,
+    /// Back to the thread: the memory of states that were taken. New memory for each chunk would cost more than reading it.
+    taken: mpsc::Sender<Vec<u8>>,
+    current: Vec<u8>,
+}
+
+/// Rows of a run, and where they go.
+struct Piece {
+    /// The first of them in the run.
+    first: u32,
+    count: u32,
+    worker: u32,
+    /// Where the first one goes, of those on the worker.
+    row: u32,
+}
 
 /// Chunks that were read and not yet restored.
 const READ_AHEAD: usize = 2;
@@ -62,7 +80,8 @@ impl Restore<'_> {
         check::<K>(shared, &options)?;
         let found = self.find::<K>(entry, EntryScope::Actor)?;
         let values = Values::of::<K>(1);
-        self.fill(&found, |_, _| (0, 0), std::slice::from_ref(&values)).await?;
+        let all = |_, run: Run| iter::once(Piece { first: 0, count: run.count, worker: 0, row: 0 });
+        self.fill(&found, all, std::slice::from_ref(&values)).await?;
         let id = shared.slots.lock().unwrap_or_else(|e| e.into_inner()).take(options.worker)?;
         let stride = values.stride();
         let place = values.place(shared, 1).inspect_err(|_| shared.vacate(id))?;
@@ -93,14 +112,10 @@ impl Restore<'_> {
         let shared = self.runtime.shared();
         check_group::<K>(shared, &options)?;
         let found = self.find::<K>(entry, EntryScope::Group)?;
-        let (count, workers, saved) = (found.actors as u32, self.runtime.workers(), u64::from(self.snapshot.workers()));
+        let (count, workers) = (found.actors as u32, self.runtime.workers());
         check_rows(shared, count)?;
         let values: Vec<Values> = (0..workers).map(|worker| Values::of::<K>(rows(count, workers, worker))).collect();
-        let place = |worker: u32, slot: u32| {
-            let index = (u64::from(slot - found.slot) * saved + u64::from(worker)) as u32;
-            (index % workers, index / workers)
-        };
-        self.fill(&found, place, &values).await?;
+        self.fill(&found, |worker, run| self.spread(&found, worker, run), &values).await?;
         let base = shared.slots.lock().unwrap_or_else(|e| e.into_inner()).take_rows(rows(count, workers, 0), count)?;
         let mut pending = Vec::with_capacity(workers as usize);
         for (worker, values) in values.into_iter().enumerate() {
@@ -138,7 +153,8 @@ impl Restore<'_> {
             return Err(RestoreError::NoSuchActor(actor.id()));
         }
         let to = actor.id();
-        self.write(&found, |_, run| vec![(ActorId { slot: to.slot, ..to }, 0, run.count)]).await
+        let all = |_, run: Run| iter::once(Piece { first: 0, count: run.count, worker: to.worker.into(), row: 0 });
+        self.write(&found, to, all).await
     }
 
     /// Gives the actors of a running group the saved states, each between two of its messages. Their mailboxes stay.
@@ -154,20 +170,7 @@ impl Restore<'_> {
         if !std::ptr::eq(first.shared(), &**self.runtime.shared()) {
             return Err(RestoreError::NoSuchActor(first.id()));
         }
-        let (saved, workers, base) = (u64::from(self.snapshot.workers()), u64::from(self.runtime.workers()), first.id());
-        let to = |worker: u32, run: &Run| {
-            let row = run.slot - found.slot;
-            if saved == workers {
-                return vec![(ActorId { slot: base.slot + row, worker: worker as u16, ..base }, 0, run.count)];
-            }
-            let place = |at: u32| {
-                let index = u64::from(row + at) * saved + u64::from(worker);
-                let slot = base.slot + (index / workers) as u32;
-                (ActorId { slot, worker: (index % workers) as u16, ..base }, at, 1)
-            };
-            (0..run.count).map(place).collect()
-        };
-        self.write(&found, to).await
+        self.write(&found, first.id(), |worker, run| self.spread(&found, worker, run)).await
     }
 
     /// All actors of a whole runtime, in a fresh one with as many workers: each on its worker, in its slot and of its generation, so
@@ -214,15 +217,15 @@ impl Restore<'_> {
             (chunk.spawned, if chunk.spawned { u32::MAX - top } else { 0 })
         });
         let mut launches: VecDeque<Pending> = VecDeque::new();
-        let chunks = self.read(order)?;
-        while let Some((number, states)) = next(&chunks).await? {
+        let mut chunks = self.read(order)?;
+        while let Some((number, states)) = chunks.next().await? {
             let chunk = &snapshot.chunks[number];
             let entry = &snapshot.entries()[chunk.entry as usize];
             let kind = kinds[chunk.entry as usize];
             let stride = self.kind(kind).bytes.max(1);
-            self.check(entry, self.kind(kind), chunk, &states)?;
+            self.check(entry, self.kind(kind), chunk, states)?;
             let values = Values::new(chunk.actors, stride as usize);
-            values.put_bytes(0, &states);
+            values.put_bytes(0, states);
             let state = self.place(values, chunk.actors)?;
             let mut before = 0;
             let mut runs: Vec<(u32, &Run)> = Vec::with_capacity(chunk.runs.len());
@@ -306,14 +309,13 @@ impl Restore<'_> {
 
     /// A thread that reads these chunks, one after the other.
     fn read(&self, chunks: Vec<usize>) -> Result<Chunks, RestoreError> {
-        let (to, from) = pipe(READ_AHEAD);
+        let (to, read) = pipe(READ_AHEAD);
+        let (taken, returned) = mpsc::channel::<Vec<u8>>();
         let snapshot = self.snapshot.clone();
         let run = move || {
             for number in chunks {
-                let chunk = &snapshot.chunks[number];
-                let kind = &snapshot.kinds()[snapshot.entries()[chunk.entry as usize].kind];
-                let mut states = vec![0; chunk.actors as usize * kind.bytes as usize];
-                let read = snapshot.states(chunk, &mut states).map(|()| (number, states));
+                let mut states = returned.try_recv().unwrap_or_default();
+                let read = snapshot.states(&snapshot.chunks[number], &mut states).map(|()| (number, states));
                 let failed = read.is_err();
                 if !to.send(read) || failed {
                     return;
@@ -323,7 +325,7 @@ impl Restore<'_> {
         let thread = std::thread::Builder::new().name("warpring-restore".into()).spawn(run);
         let path = self.snapshot.path().to_owned();
         thread.map_err(|error| RestoreError::File(OpenError::Io { path, error }))?;
-        Ok(from)
+        Ok(Chunks { read, taken, current: Vec::new() })
     }
 
     fn read_entry(&self, found: &Found) -> Result<Chunks, RestoreError> {
@@ -347,51 +349,63 @@ impl Restore<'_> {
         Ok(())
     }
 
-    /// Puts the states of an entry where `place` says for worker and slot: which values, and which row of them.
-    async fn fill(&self, found: &Found, place: impl Fn(u32, u32) -> (u32, u32), values: &[Values]) -> Result<(), RestoreError> {
+    /// Where the rows of a saved group go here: as many workers as there were take them as they lie.
+    fn spread(&self, found: &Found, worker: u32, run: Run) -> impl Iterator<Item = Piece> + use<> {
+        let (saved, workers) = (u64::from(self.snapshot.workers()), u64::from(self.runtime.workers()));
+        let count = if saved == workers { run.count } else { 1 };
+        let row = run.slot - found.slot;
+        (0..run.count).step_by(count as usize).map(move |first| {
+            let index = u64::from(row + first) * saved + u64::from(worker);
+            Piece { first, count, worker: (index % workers) as u32, row: (index / workers) as u32 }
+        })
+    }
+
+    /// Puts the states of an entry into the values of each worker, where `pieces` says for worker and run.
+    async fn fill<I>(&self, found: &Found, pieces: impl Fn(u32, Run) -> I, values: &[Values]) -> Result<(), RestoreError>
+    where
+        I: Iterator<Item = Piece>,
+    {
         let kind = self.kind(found.kind);
         let bytes = kind.bytes as usize;
-        let chunks = self.read_entry(found)?;
-        while let Some((number, states)) = next(&chunks).await? {
+        let mut chunks = self.read_entry(found)?;
+        while let Some((number, states)) = chunks.next().await? {
             let chunk = &self.snapshot.chunks[number];
-            self.check(&self.snapshot.entries()[found.number], kind, chunk, &states)?;
-            let mut row = 0;
+            self.check(&self.snapshot.entries()[found.number], kind, chunk, states)?;
+            let mut before = 0;
             for run in &chunk.runs {
-                for slot in run.slot..run.slot + run.count {
-                    let (which, to) = place(chunk.worker, slot);
-                    values[which as usize].put_bytes(to, &states[row * bytes..(row + 1) * bytes]);
-                    row += 1;
+                for piece in pieces(chunk.worker, *run) {
+                    let at = (before + piece.first) as usize * bytes;
+                    values[piece.worker as usize].put_bytes(piece.row, &states[at..][..piece.count as usize * bytes]);
                 }
+                before += run.count;
             }
         }
         Ok(())
     }
 
-    /// Writes the states of an entry into running actors. `to` says for a worker and a run: from which actor on, which row of the
-    /// run, and how many.
-    async fn write(&self, found: &Found, to: impl Fn(u32, &Run) -> Vec<(ActorId, u32, u32)>) -> Result<(), RestoreError> {
+    /// Writes the states of an entry into running actors, where `pieces` says for worker and run, counted from `base` on.
+    async fn write<I>(&self, found: &Found, base: ActorId, pieces: impl Fn(u32, Run) -> I) -> Result<(), RestoreError>
+    where
+        I: Iterator<Item = Piece>,
+    {
         let shared = self.runtime.shared();
         let kind = self.kind(found.kind);
         let bytes = kind.bytes as usize;
         let staging = Staging::take(shared, Use::Snapshot).await.map_err(|error| refused(error, ActorId::default()))?;
         // A state that was saved has room in the area.
         let most = (AREA_BYTES / kind.bytes.saturating_add(ROW_BYTES)).max(1);
-        let chunks = self.read_entry(found)?;
-        while let Some((number, states)) = next(&chunks).await? {
+        let mut chunks = self.read_entry(found)?;
+        while let Some((number, states)) = chunks.next().await? {
             let chunk = &self.snapshot.chunks[number];
-            self.check(&self.snapshot.entries()[found.number], kind, chunk, &states)?;
+            self.check(&self.snapshot.entries()[found.number], kind, chunk, states)?;
             let mut before = 0;
             for run in &chunk.runs {
-                for (mut at, first, count) in to(chunk.worker, run) {
-                    let mut row = (before + first) as usize;
-                    let mut left = count;
-                    while left > 0 {
-                        let some = left.min(most);
-                        let states = &states[row * bytes..][..some as usize * bytes];
+                for piece in pieces(chunk.worker, *run) {
+                    for done in (0..piece.count).step_by(most as usize) {
+                        let some = most.min(piece.count - done);
+                        let at = ActorId { slot: base.slot + piece.row + done, worker: piece.worker as u16, ..base };
+                        let states = &states[(before + piece.first + done) as usize * bytes..][..some as usize * bytes];
                         self.write_rows(shared, &staging, found.kind, at, some, states).await?;
-                        at.slot += some;
-                        row += some as usize;
-                        left -= some;
                     }
                 }
                 before += run.count;
@@ -469,6 +483,13 @@ fn refused(error: CopyError, actor: ActorId) -> RestoreError {
     }
 }
 
-async fn next(chunks: &Chunks) -> Result<Option<(usize, Vec<u8>)>, RestoreError> {
-    Ok(poll_fn(|cx| chunks.poll_next(cx)).await.transpose()?)
+impl Chunks {
+    /// The next chunk and its states.
+    async fn next(&mut self) -> Result<Option<(usize, &[u8])>, RestoreError> {
+        // Where the thread has ended, nobody needs it.
+        let _ = self.taken.send(mem::take(&mut self.current));
+        let Some((number, states)) = poll_fn(|cx| self.read.poll_next(cx)).await.transpose()? else { return Ok(None) };
+        self.current = states;
+        Ok(Some((number, &self.current)))
+    }
 }

@@ -6,8 +6,8 @@ use std::time::SystemTime;
 
 use warpring_core::module::KindTable;
 
-use super::error::RestoreError;
-use super::file::{OpenError, Snapshot};
+use super::error::{OpenError, RestoreError};
+use super::file::Snapshot;
 
 /// An entry of a file, which is read when it is wanted.
 #[derive(Debug)]

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::task::Poll;
@@ -14,7 +15,7 @@ use warpring_core::module::Exported;
 use warpring_core::worker::{CopyRows, ROW_BYTES, Tenant};
 
 use super::error::SnapshotError;
-use super::file::{EntryScope, Header, MAX_HEADER, Run, SavedEntry, Totals};
+use super::format::{EntryScope, Header, MAX_HEADER, Run, SavedEntry, Totals};
 use super::layout::SavedKind;
 use super::output::Output;
 use super::pipe::{Receiver, Sender, pipe};
@@ -238,37 +239,28 @@ async fn survey(shared: &Shared, staging: &Arc<Staging>) -> Result<(VecDeque<Wan
             let memory = staging.memory() as usize as u64;
             let what = CopyRows { slot, count, memory, ..CopyRows::default() };
             let used = staging.copy(worker, &what).await?;
-            for row in 0..count {
-                // SAFETY: the request was answered.
-                let found = unsafe { staging::row(staging.memory(), row) };
+            // SAFETY: the request was answered, and the next one comes when these rows were looked at.
+            for (row, alike, found) in unsafe { staging::alike(staging.memory(), count) } {
                 match found.tenant {
                     Tenant::Nobody => continue,
                     Tenant::Resting | Tenant::Failed | Tenant::Stopped => {
-                        left_out += 1;
+                        left_out += u64::from(alike);
                         continue;
                     }
                     Tenant::Running | Tenant::Busy | Tenant::Held => {}
                 }
                 let rows = rows_at_once(shared, found.kind)?;
-                let slot = slot + row;
-                match wants.back_mut() {
-                    Some(Want { worker: w, kind, slot: first, count, spawned, .. })
-                        if (*w, *kind, *first + *count, *spawned) == (worker, found.kind, slot, found.spawned)
-                            && *count < rows =>
-                    {
-                        *count += 1;
-                    }
-                    _ => wants.push_back(Want {
-                        entry: found.kind.into(),
-                        worker,
-                        slot,
-                        count: 1,
-                        kind: found.kind,
-                        generation: None,
-                        spawned: found.spawned,
-                        busy_since: None,
-                    }),
-                }
+                let want = Want {
+                    entry: found.kind.into(),
+                    worker,
+                    slot: slot + row,
+                    count: 0,
+                    kind: found.kind,
+                    generation: None,
+                    spawned: found.spawned,
+                    busy_since: None,
+                };
+                add_wants(&mut wants, want, alike, rows);
             }
             slot += count;
             // Between what was launched and what was spawned there was never anybody.
@@ -280,14 +272,38 @@ async fn survey(shared: &Shared, staging: &Arc<Staging>) -> Result<(VecDeque<Wan
     Ok((wants, left_out))
 }
 
+/// Adds `more` actors from `want` on, at most `rows` to a request: to the last one, where they go on with it.
+fn add_wants(wants: &mut VecDeque<Want>, mut want: Want, mut more: u32, rows: u32) {
+    while more > 0 {
+        let goes_on = wants.back_mut().filter(|last| {
+            (last.worker, last.kind, last.spawned, last.slot + last.count) == (want.worker, want.kind, want.spawned, want.slot)
+                && last.count < rows
+        });
+        let some = match goes_on {
+            Some(last) => {
+                let some = more.min(rows - last.count);
+                last.count += some;
+                some
+            }
+            None => {
+                let some = more.min(rows);
+                wants.push_back(Want { count: some, ..want });
+                some
+            }
+        };
+        want.slot += some;
+        more -= some;
+    }
+}
+
 /// What a worker has copied, on its way to the file.
 struct Chunk {
     entry: u32,
     worker: u32,
     spawned: bool,
     runs: Vec<Run>,
-    /// First byte and length of states that lie side by side, in the area.
-    states: Vec<(usize, usize)>,
+    /// Where states lie side by side, in the area.
+    states: Vec<Range<usize>>,
     /// The part of the area, which is free again when it is written.
     part: u32,
 }
@@ -335,7 +351,7 @@ fn write(
     }
     while let Some(chunk) = chunks.recv().ok()? {
         // SAFETY: the part of the area is this chunk's until it is given back, and its states were copied, as the answer said.
-        let states = |&(at, length): &(usize, usize)| unsafe { std::slice::from_raw_parts(staging.memory().add(at), length) };
+        let states = |at: &Range<usize>| unsafe { std::slice::from_raw_parts(staging.memory().add(at.start), at.len()) };
         let states: Vec<&[u8]> = chunk.states.iter().map(states).collect();
         if let Err(error) = output.chunk(chunk.entry, chunk.worker, chunk.spawned, &chunk.runs, &states) {
             return Some(Err(error));
@@ -520,40 +536,31 @@ impl Saving<'_> {
         let states_at = self.offset(part) + want.count as usize * ROW_BYTES as usize;
         let spawned = want.spawned;
         let mut chunk = Chunk { entry: want.entry, worker: want.worker, spawned, runs: Vec::new(), states: Vec::new(), part };
-        for row in 0..want.count {
-            // SAFETY: the request was answered.
-            let found = unsafe { staging::row(self.memory(part), row) };
+        // SAFETY: the request was answered, and the part of the area is this chunk's.
+        for (row, alike, found) in unsafe { staging::alike(self.memory(part), want.count) } {
             let other = found.kind != want.kind
                 || want.generation.map_or(found.spawned != want.spawned, |generation| found.generation != generation);
             match found.tenant {
                 Tenant::Running | Tenant::Busy | Tenant::Held if other && want.generation.is_none() => continue,
                 // Who is held is started again, or is gone.
                 Tenant::Busy | Tenant::Held if !other => {
-                    self.busy(&want, row, found.generation)?;
+                    (row..row + alike).try_for_each(|row| self.busy(&want, row, found.generation))?;
                     continue;
                 }
                 Tenant::Running if !other => {}
                 Tenant::Resting | Tenant::Failed | Tenant::Stopped if want.generation.is_none() => {
-                    self.left_out += 1;
+                    self.left_out += u64::from(alike);
                     continue;
                 }
                 // It has gone since.
                 Tenant::Nobody if want.generation.is_none() => continue,
                 _ => return Err(self.absent(&want, row)),
             }
-            let slot = want.slot + row;
-            match chunk.runs.last_mut() {
-                Some(run)
-                    if run.slot + run.count == slot && (run.generation, run.mailbox) == (found.generation, found.capacity) =>
-                {
-                    run.count += 1;
-                }
-                _ => chunk.runs.push(Run { slot, count: 1, generation: found.generation, mailbox: found.capacity }),
-            }
-            let at = states_at + row as usize * bytes;
+            let (slot, states) = (want.slot + row, states_at + row as usize * bytes..states_at + (row + alike) as usize * bytes);
+            chunk.runs.push(Run { slot, count: alike, generation: found.generation, mailbox: found.capacity });
             match chunk.states.last_mut() {
-                Some((first, length)) if *first + *length == at => *length += bytes,
-                _ => chunk.states.push((at, bytes)),
+                Some(last) if last.end == states.start => last.end = states.end,
+                _ => chunk.states.push(states),
             }
         }
         if chunk.runs.is_empty() {
