@@ -199,6 +199,9 @@ pub struct KindTable {
     /// Whether these bytes are a value of it that its `validate` accepts.
     #[cfg(not(target_arch = "nvptx64"))]
     pub check: fn(&[u8]) -> Result<()>,
+    /// Writes zeros into the padding of a value, if it has some; see [`KernelLayout::clear_padding`].
+    #[cfg(not(target_arch = "nvptx64"))]
+    pub clear_padding: Option<unsafe fn(*mut u8)>,
     /// Whether `initialize` is written.
     pub has_initialize: bool,
     /// Whether `shutdown` is written.
@@ -280,6 +283,8 @@ impl KindTable {
             fields: K::FIELDS,
             #[cfg(not(target_arch = "nvptx64"))]
             check: check::<K>,
+            #[cfg(not(target_arch = "nvptx64"))]
+            clear_padding: if K::PADDED { Some(K::clear_padding) } else { None },
             has_initialize,
             has_shutdown,
             handlers,

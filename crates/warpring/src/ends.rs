@@ -15,7 +15,6 @@ use std::time::Duration;
 use atomic_waker::AtomicWaker;
 use warpring_core::message::{Header, encode, lines_for};
 use warpring_core::module::Exported;
-use warpring_core::scoped::System;
 use warpring_core::worker::{CONTROL_END, CONTROL_WATCH, End, Notice};
 use warpring_core::{ActorId, Down, ExitReason, How, KernelError, RingMessage};
 
@@ -331,12 +330,10 @@ impl Word {
 
     /// False: the ring is full.
     fn tell(&mut self) -> bool {
+        let worker = self.to.worker.into();
         let seat = &self.shared.seats[usize::from(self.to.worker)];
-        let pushed = encode(&self.down, |parcel| seat.ingress.push::<System>(&self.header, parcel));
-        if let Ok(true) = pushed {
-            self.told = true;
-            self.shared.wake(self.to.worker.into());
-        }
+        let pushed = encode(&self.down, |parcel| self.shared.push(seat, worker, &self.header, parcel));
+        self.told |= pushed == Ok(true);
         pushed.unwrap_or(true)
     }
 

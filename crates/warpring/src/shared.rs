@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use warpring_core::message::{FROM_HOST, HIGH_PRIORITY, Header, Kind, NO_SENDER, Parcel, RingMessage, WAKE, encode, lines_for};
 use warpring_core::module::ModuleTable;
 use warpring_core::plan::{Limits, Plan, spawn_stride};
-use warpring_core::ring::{Lines, Producer, SharedProducer};
+use warpring_core::ring::{Closed, Lines, Producer, SharedProducer};
 use warpring_core::scoped::System;
 use warpring_core::team::Cpu;
 use warpring_core::worker::{Hooks, MAX_PORTS, Notice, Worker, lane_bytes};
@@ -313,14 +313,22 @@ impl Shared {
         if self.closing.load(Ordering::Relaxed) {
             return Err(self.stopped());
         }
-        match seat.ingress.push_sparing::<System>(self.spare, header, parcel) {
-            Ok(true) => {
-                self.wake(worker);
-                Ok(())
-            }
+        match self.push(seat, worker, header, parcel) {
+            Ok(true) => Ok(()),
             Ok(false) => Err(Refusal::RingFull { worker }),
-            Err(_) => Err(self.stopped()),
+            Err(Closed) => Err(self.stopped()),
         }
+    }
+
+    /// Puts a message into the shared ring of a worker, which control messages find room in even then, and wakes the worker. False: the
+    /// ring is full.
+    #[inline(always)]
+    pub(crate) fn push(&self, seat: &Seat, worker: u32, header: &Header, parcel: Parcel<'_>) -> Result<bool, Closed> {
+        let pushed = seat.ingress.push_sparing::<System>(self.spare, header, parcel);
+        if let Ok(true) = pushed {
+            self.wake(worker);
+        }
+        pushed
     }
 
     /// Why the runtime takes no messages any more.

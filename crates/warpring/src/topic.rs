@@ -9,7 +9,6 @@ use std::time::Duration;
 use warpring_core::directory::Subscriber;
 use warpring_core::message::{FROM_HOST, Header, Kind, NO_SENDER, encode, lines_for};
 use warpring_core::module::Handles;
-use warpring_core::scoped::System;
 use warpring_core::worker::{CONTROL_COUNTS, CONTROL_PUBLISH};
 use warpring_core::{ActorId, KernelError, Published, RingMessage};
 
@@ -269,9 +268,8 @@ impl<M: RingMessage> Topic<M> {
             let subscribers = listed.subscribers();
             for group in subscribers.chunk_by(|a, b| a.actor.worker == b.actor.worker) {
                 let worker = u32::from(group[0].actor.worker);
-                let reason = match shared.seats[worker as usize].ingress.push::<System>(&header, parcel) {
+                let reason = match shared.push(&shared.seats[worker as usize], worker, &header, parcel) {
                     Ok(true) => {
-                        shared.wake(worker);
                         published.sent += group.len() as u32;
                         continue;
                     }

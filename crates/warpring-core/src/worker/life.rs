@@ -140,6 +140,8 @@ pub(crate) struct Life {
     phase: Phase,
     /// There is a [`Worker::copy`].
     copying: bool,
+    /// One of both: what is asked between two messages.
+    busy: bool,
     adopt: Adopt,
     /// Slots done, in an adoption; slots looked at, in a stop.
     next: u32,
@@ -167,11 +169,17 @@ enum Phase {
 impl Life {
     #[inline(always)]
     pub(super) fn busy(&self) -> bool {
-        self.phase != Phase::Normal || self.copying
+        self.busy
     }
 
     pub(super) fn copies(&mut self, copying: bool) {
         self.copying = copying;
+        self.enter(self.phase);
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.busy = phase != Phase::Normal || self.copying;
     }
 
     /// The worker stops, or has stopped.
@@ -218,8 +226,16 @@ impl Worker {
                 match adopt.map_err(|Malformed| KernelError::Malformed).and_then(|adopt| self.fits(adopt)) {
                     Ok(adopt) => {
                         let copying = self.life.copying;
-                        self.life =
-                            Life { phase: Phase::Adopting, copying, adopt, next: 0, pending: 0, error: None, request: header };
+                        self.life = Life {
+                            phase: Phase::Adopting,
+                            copying,
+                            busy: true,
+                            adopt,
+                            next: 0,
+                            pending: 0,
+                            error: None,
+                            request: header,
+                        };
                         if adopt.flags & ADOPT_SPAWNED != 0 {
                             self.spawned.restore(&adopt);
                         } else {
@@ -255,7 +271,16 @@ impl Worker {
                     self.answer_control(&launch, Outcome::refused(KernelError::Stopped), &());
                 }
                 let (copying, adopt) = (self.life.copying, Adopt::default());
-                self.life = Life { phase: Phase::Stopping, copying, next: 0, pending: 0, error: None, request: header, adopt };
+                self.life = Life {
+                    phase: Phase::Stopping,
+                    copying,
+                    busy: true,
+                    next: 0,
+                    pending: 0,
+                    error: None,
+                    request: header,
+                    adopt,
+                };
             }
             _ => self.answer_control(&header, Outcome::refused(KernelError::Malformed), &()),
         }
@@ -396,7 +421,7 @@ impl Worker {
                 None => Outcome::failed(KernelError::Malformed),
                 Some(error) => Outcome::refused(error),
             };
-            self.life.phase = Phase::Normal;
+            self.life.enter(Phase::Normal);
             self.answer_control(&request, outcome, &());
             return Step::Again;
         }
@@ -422,7 +447,7 @@ impl Worker {
         if self.used_from(self.life.next) >= self.actor_capacity {
             self.freeze();
             self.life.next = 0;
-            self.life.phase = Phase::Cancelling;
+            self.life.enter(Phase::Cancelling);
         }
         Step::Again
     }
@@ -494,7 +519,7 @@ impl Worker {
             }
         }
         self.life.next = 0;
-        self.life.phase = Phase::Closing;
+        self.life.enter(Phase::Closing);
         Step::Again
     }
 
@@ -535,7 +560,7 @@ impl Worker {
             looked += 1;
         }
         if self.used_from(self.life.next) >= self.actor_capacity && self.life.pending == 0 {
-            self.life.phase = Phase::Stopped;
+            self.life.enter(Phase::Stopped);
             return Step::Exit;
         }
         if looked > 0 { Step::Again } else { Step::Idle }

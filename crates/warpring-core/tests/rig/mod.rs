@@ -469,6 +469,7 @@ macro_rules! module_by_hand {
                 fingerprint: 0,
                 fields: &[],
                 check: |_| Ok(()),
+                clear_padding: None,
                 has_initialize: false,
                 has_shutdown: false,
                 handlers: &[$((stringify!($request), stringify!($reply), $tag)),+],

@@ -477,6 +477,7 @@ const fn kind<K>(hooks: bool) -> KindTable {
         fingerprint: 0,
         fields: &[],
         check: |_| Ok(()),
+        clear_padding: None,
         has_initialize: hooks,
         has_shutdown: hooks,
         handlers: &[("Cmd", "u64", CMD)],

@@ -556,6 +556,13 @@ impl Saving<'_> {
                 Tenant::Nobody if want.generation.is_none() => continue,
                 _ => return Err(self.absent(&want, row)),
             }
+            if let Some(clear) = self.shared.module.kinds[usize::from(want.kind)].clear_padding {
+                // What lies between the fields of a state is nobody's: a file with it would tell what memory held before.
+                for row in row..row + alike {
+                    // SAFETY: a whole state, in the part of the area that is this chunk's.
+                    unsafe { clear(self.staging.memory().add(states_at + row as usize * bytes)) }
+                }
+            }
             let (slot, states) = (want.slot + row, states_at + row as usize * bytes..states_at + (row + alike) as usize * bytes);
             chunk.runs.push(Run { slot, count: alike, generation: found.generation, mailbox: found.capacity });
             match chunk.states.last_mut() {
