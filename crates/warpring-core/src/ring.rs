@@ -567,6 +567,8 @@ mod shared {
         /// Next free position, as a 63-bit count; the top bit closes the ring.
         tail: AtomicU64,
         credit: AtomicU32,
+        /// Lines that [`push_sparing`](Self::push_sparing) fills at most.
+        room: u32,
     }
 
     // SAFETY: the raw pointers name ring memory that is live by `new`'s contract; all access follows the ring's protocol.
@@ -578,13 +580,20 @@ mod shared {
         /// # Safety
         /// `ring` is live for as long as the producer, zeroed, and has no other producer.
         pub unsafe fn new(ring: RingMemory) -> Self {
-            Self { ring, tail: AtomicU64::new(0), credit: AtomicU32::new(0) }
+            Self { ring, tail: AtomicU64::new(0), credit: AtomicU32::new(0), room: ring.mask + 1 }
+        }
+
+        /// With so many lines that only [`push`](Self::push) fills, fewer than the ring has.
+        #[must_use]
+        pub fn sparing(mut self, spare: u32) -> Self {
+            self.room = (self.ring.mask + 1).saturating_sub(spare);
+            self
         }
 
         /// A producer of a ring through which `start` lines have gone.
         #[cfg(all(test, not(loom)))]
         pub(super) fn starting_at(ring: RingMemory, start: u32) -> Self {
-            Self { ring, tail: AtomicU64::new(u64::from(start)), credit: AtomicU32::new(start) }
+            Self { ring, tail: AtomicU64::new(u64::from(start)), credit: AtomicU32::new(start), room: ring.mask + 1 }
         }
 
         /// Puts a message in; `Ok(false)` when there is no room for it.
@@ -593,15 +602,20 @@ mod shared {
         /// [`Closed`] after [`close`](Self::close).
         #[inline]
         pub fn push<S: Scope>(&self, header: &Header, payload: Parcel<'_>) -> Result<bool, Closed> {
-            self.push_sparing::<S>(0, header, payload)
+            self.push_within::<S>(self.ring.mask + 1, header, payload)
         }
 
-        /// As [`push`](Self::push), but leaves `spare` lines free, for messages that are more important.
+        /// As [`push`](Self::push), but leaves some lines free for messages that are more important; see [`sparing`](Self::sparing).
         ///
         /// # Errors
         /// [`Closed`] after [`close`](Self::close).
         #[inline(always)]
-        pub fn push_sparing<S: Scope>(&self, spare: u32, header: &Header, payload: Parcel<'_>) -> Result<bool, Closed> {
+        pub fn push_sparing<S: Scope>(&self, header: &Header, payload: Parcel<'_>) -> Result<bool, Closed> {
+            self.push_within::<S>(self.room, header, payload)
+        }
+
+        #[inline(always)]
+        fn push_within<S: Scope>(&self, capacity: u32, header: &Header, payload: Parcel<'_>) -> Result<bool, Closed> {
             let lines = u64::from(header.lines);
             let mut tail = self.tail.load(Ordering::Relaxed);
             loop {
@@ -609,7 +623,6 @@ mod shared {
                     return Err(Closed);
                 }
                 let need = (tail + lines) as u32;
-                let capacity = self.ring.mask + 1 - spare;
                 // SYNC: credit (acquire, here or below): the claim may overwrite what the consumer has read.
                 if need.wrapping_sub(self.credit.load(Ordering::Acquire)) > capacity {
                     // SYNC: credit (acquire); passed on to other producers by the release below.

@@ -97,8 +97,6 @@ pub(crate) struct Shared {
     /// The staging areas of the plan.
     pub(crate) areas: [Area; AREAS as usize],
     pub(crate) directory: Directory,
-    /// Lines of each shared ring that messages to actors leave free, so that the workers can be told something under any load.
-    spare: u32,
     #[allow(dead_code, reason = "owns what the rings and workers point to")]
     memory: Memory,
 }
@@ -206,10 +204,11 @@ impl Shared {
         let (cells, seats, ports) = unsafe {
             let (asks, own) = (settings.outstanding_asks, own_cells(&settings));
             let cells = Cells::new(asks, own, module.max_lines, plan.cells(), plan.cells_parked());
+            let spare = if plan.limits.ring_lines >= 8 * SPARE { SPARE } else { 0 };
             let seats: Box<[Seat]> = (0..workers)
                 .map(|w| Seat {
                     worker: plan.worker(w),
-                    ingress: SharedProducer::new(plan.ingress(w)),
+                    ingress: SharedProducer::new(plan.ingress(w)).sparing(spare),
                     parked: plan.parked(w).cast(),
                     idle_since: AtomicU64::new(0),
                     thread: OnceLock::new(),
@@ -248,7 +247,6 @@ impl Shared {
             plan,
             areas: Default::default(),
             directory: Directory::new(plan.limits.directory),
-            spare: if plan.limits.ring_lines >= 8 * SPARE { SPARE } else { 0 },
             memory,
         })
     }
@@ -324,7 +322,7 @@ impl Shared {
     /// ring is full.
     #[inline(always)]
     pub(crate) fn push(&self, seat: &Seat, worker: u32, header: &Header, parcel: Parcel<'_>) -> Result<bool, Closed> {
-        let pushed = seat.ingress.push_sparing::<System>(self.spare, header, parcel);
+        let pushed = seat.ingress.push_sparing::<System>(header, parcel);
         if let Ok(true) = pushed {
             self.wake(worker);
         }

@@ -297,17 +297,18 @@ fn what_is_more_important_finds_room_in_a_full_ring() {
     for start in [0, u32::MAX - 5] {
         let memory = Memory::new(16, start);
         let mut consumer = memory.consumer(start);
-        let producer = SharedProducer::starting_at(memory.ring(), start);
-        let push = |spare, number| {
+        let producer = SharedProducer::starting_at(memory.ring(), start).sparing(4);
+        let push = |important, number| {
             let parcel = Parcel { first: words(number, 1).0, rest: &[] };
-            producer.push_sparing::<Device>(spare, &header(number, 1, false), parcel)
+            let header = header(number, 1, false);
+            if important { producer.push::<Device>(&header, parcel) } else { producer.push_sparing::<Device>(&header, parcel) }
         };
-        let messages = (0..).take_while(|number| push(4, *number) == Ok(true)).count();
+        let messages = (0..).take_while(|number| push(false, *number) == Ok(true)).count();
         assert_eq!(messages, 12);
         for number in 12..16 {
-            assert_eq!((push(4, number), push(0, number)), (Ok(false), Ok(true)));
+            assert_eq!((push(false, number), push(true, number)), (Ok(false), Ok(true)));
         }
-        assert_eq!(push(0, 16), Ok(false));
+        assert_eq!(push(true, 16), Ok(false));
         for number in 0..16 {
             let lines = consumer.peek::<Device>().expect("a message");
             // SAFETY: `peek` acquired the line.
