@@ -25,7 +25,9 @@ use crate::shared::Shared;
 use crate::staging::Area;
 use crate::stuck::{StuckHandler, StuckHook};
 pub use builder::RuntimeBuilder;
-pub(crate) use builder::{Settings, check};
+pub(crate) use builder::Settings;
+#[cfg(feature = "cuda")]
+pub(crate) use builder::check;
 
 /// What the workers have done, and what they have still to do.
 #[derive(Clone, Debug)]

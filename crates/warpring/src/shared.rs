@@ -23,6 +23,7 @@ use crate::directory::Directory;
 use crate::ends::Ends;
 use crate::error::{BuildError, Refusal, ShutdownError};
 use crate::keeper::Keeper;
+use crate::lock::lock;
 use crate::memory::Block;
 use crate::recent::Recent;
 use crate::runtime::Settings;
@@ -391,7 +392,7 @@ impl Shared {
     /// Answers what the ended workers have left, and what ports have sent since. A port looks at `closing` and then sends, without
     /// a barrier between: what slips in behind the end is found when the port is dropped.
     pub(crate) fn refuse_rest(&self) -> Result<(), ShutdownError> {
-        let _ports = self.ports.lock().unwrap_or_else(|e| e.into_inner());
+        let _ports = lock(&self.ports);
         #[cfg(feature = "cuda")]
         if let Some(Engine::Cuda(cuda)) = self.engine.get() {
             // Only the device reaches what its workers have left.
@@ -414,7 +415,7 @@ impl Shared {
 
     /// Takes back what belonged to a port that is dropped.
     pub(crate) fn return_port(&self, port: PortSeat) {
-        let mut ports = self.ports.lock().unwrap_or_else(|e| e.into_inner());
+        let mut ports = lock(&self.ports);
         if self.ended.load(Ordering::Acquire) {
             #[cfg(feature = "cuda")]
             if let Some(Engine::Cuda(cuda)) = self.engine.get() {

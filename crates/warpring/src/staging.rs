@@ -13,6 +13,7 @@ use warpring_core::message::Kind;
 use warpring_core::worker::{CONTROL_COPY, CopyRows, ROW_BYTES, Row, Used};
 
 use crate::error::Refusal;
+use crate::lock::lock;
 use crate::reply::{NoReply, Pending};
 use crate::runtime::yield_once;
 use crate::shared::Shared;
@@ -39,7 +40,7 @@ pub(crate) struct Area {
 impl Area {
     /// No worker runs any more.
     pub(crate) fn end(&self) {
-        drop(std::mem::take(&mut *self.late.lock().unwrap_or_else(|e| e.into_inner())));
+        drop(std::mem::take(&mut *lock(&self.late)));
     }
 }
 
@@ -73,7 +74,7 @@ impl Staging {
         }
         let staging = Arc::new(Self { shared: Arc::clone(shared), which });
         loop {
-            let late = area.late.lock().unwrap_or_else(|e| e.into_inner()).pop();
+            let late = lock(&area.late).pop();
             let Some(pending) = late else { return Ok(staging) };
             let copying = Copying { pending: Some(pending), staging: Arc::clone(&staging) };
             if let Err(CopyError::Late(waited)) = copying.await {
@@ -90,7 +91,7 @@ impl Staging {
     fn leave(&self, pending: Pending) {
         // After the end nobody copies, and what is kept would keep the runtime's memory.
         if !self.shared.ended.load(Ordering::Acquire) {
-            self.shared.areas[self.which as usize].late.lock().unwrap_or_else(|e| e.into_inner()).push(pending);
+            lock(&self.shared.areas[self.which as usize].late).push(pending);
         }
     }
 

@@ -1,4 +1,5 @@
 //! Snapshots: what comes back is what was there, whatever was going on.
+#![cfg(all(feature = "sim", feature = "cuda"))]
 
 use std::path::PathBuf;
 use std::time::Duration;

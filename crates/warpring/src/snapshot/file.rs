@@ -13,6 +13,8 @@ use super::format::{Chunk, EntryScope, Header, Run, SavedEntry, Totals};
 use super::layout::SavedKind;
 use super::scan::{Scanned, scan};
 
+use crate::lock::lock;
+
 /// An actor of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -153,7 +155,7 @@ impl Snapshot {
     }
 
     fn read(&self, offset: u64, bytes: &mut [u8]) -> Result<(), OpenError> {
-        let mut file = self.file.lock().unwrap_or_else(|e| e.into_inner());
+        let mut file = lock(&self.file);
         let read = file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(bytes));
         read.map_err(|error| OpenError::Io { path: self.path.clone(), error })
     }

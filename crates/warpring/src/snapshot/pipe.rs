@@ -6,6 +6,8 @@ use std::task::{Context, Poll};
 
 use atomic_waker::AtomicWaker;
 
+use crate::lock::lock;
+
 struct Shared<T> {
     state: Mutex<State<T>>,
     room: Condvar,
@@ -21,7 +23,7 @@ struct State<T> {
 
 impl<T> Shared<T> {
     fn state(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(|e| e.into_inner())
+        lock(&self.state)
     }
 }
 

@@ -17,6 +17,7 @@ use super::pipe::{Receiver, pipe};
 use crate::actor_ref::{ActorRef, Group};
 use crate::error::LaunchError;
 use crate::launch::{LaunchOptions, Values, adopted, check, check_group, check_rows, rows};
+use crate::lock::lock;
 use crate::reply::Pending;
 use crate::runtime::{Runtime, control, yield_once};
 use crate::shared::Shared;
@@ -82,7 +83,7 @@ impl Restore<'_> {
         let values = Values::of::<K>(1);
         let all = |_, run: Run| iter::once(Piece { first: 0, count: run.count, worker: 0, row: 0 });
         self.fill(&found, all, std::slice::from_ref(&values)).await?;
-        let id = shared.slots.lock().unwrap_or_else(|e| e.into_inner()).take(options.worker)?;
+        let id = lock(&shared.slots).take(options.worker)?;
         let stride = values.stride();
         let place = values.place(shared, 1).inspect_err(|_| shared.vacate(id))?;
         let adopt = Adopt {
@@ -95,7 +96,7 @@ impl Restore<'_> {
             generation: id.generation,
             flags: ADOPT_RESTORED,
         };
-        shared.slots.lock().unwrap_or_else(|e| e.into_inner()).keep(id, place);
+        lock(&shared.slots).keep(id, place);
         let launched = adopted(self.adopt(id.worker.into(), &adopt).await?).await;
         if launched.as_ref().is_err_and(|error| *error != LaunchError::Stopped) {
             shared.vacate(id);
@@ -116,7 +117,7 @@ impl Restore<'_> {
         check_rows(shared, count)?;
         let values: Vec<Values> = (0..workers).map(|worker| Values::of::<K>(rows(count, workers, worker))).collect();
         self.fill(&found, |worker, run| self.spread(&found, worker, run), &values).await?;
-        let base = shared.slots.lock().unwrap_or_else(|e| e.into_inner()).take_rows(rows(count, workers, 0), count)?;
+        let base = lock(&shared.slots).take_rows(rows(count, workers, 0), count)?;
         let mut pending = Vec::with_capacity(workers as usize);
         for (worker, values) in values.into_iter().enumerate() {
             let rows = rows(count, workers, worker as u32);
@@ -207,7 +208,7 @@ impl Restore<'_> {
                 launched += u64::from(chunk.actors);
             }
         }
-        let slots = runtime.shared().slots.lock().unwrap_or_else(|e| e.into_inner()).restore(&ends, last, launched);
+        let slots = lock(&runtime.shared().slots).restore(&ends, last, launched);
         slots?.map_err(|actors| RestoreError::NotFresh { actors })?;
         // Those that handlers had spawned come last, from the highest slot down: below them the next ones are spawned.
         let mut order: Vec<usize> = (0..snapshot.chunks.len()).collect();
@@ -266,8 +267,10 @@ impl Restore<'_> {
         let shared = self.runtime.shared();
         let place = values.place(shared, count)?;
         let address = place.address();
-        if let Place::Heap(block) = place {
-            shared.states.lock().unwrap_or_else(|e| e.into_inner()).push(block);
+        match place {
+            Place::Heap(block) => lock(&shared.states).push(block),
+            #[cfg(feature = "cuda")]
+            Place::Device { .. } => {}
         }
         Ok(address)
     }

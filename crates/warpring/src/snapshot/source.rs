@@ -9,6 +9,8 @@ use warpring_core::module::KindTable;
 use super::error::{OpenError, RestoreError};
 use super::file::Snapshot;
 
+use crate::lock::lock;
+
 /// An entry of a file, which is read when it is wanted.
 #[derive(Debug)]
 pub(crate) struct Source {
@@ -52,7 +54,7 @@ impl Source {
             Err(error) => return Err(failed(error)),
         };
         let (written, bytes) = (metadata.modified().map_err(failed)?, metadata.len());
-        let mut opened = self.opened.lock().unwrap_or_else(|e| e.into_inner());
+        let mut opened = lock(&self.opened);
         if let Some((at, length, snapshot)) = &*opened
             && (*at, *length) == (written, bytes)
         {
