@@ -614,35 +614,35 @@ impl Worker {
             let slot = (*frame).actor;
             let actor = self.actor(slot);
             (*actor).frame = NONE;
-            match (*frame).op {
-                OP_HANDLE if outcome.kind() == Kind::Refused => self.counters.refused += 1,
-                OP_HANDLE => {
-                    (*actor).handled = (*actor).handled.wrapping_add(1);
-                    self.counters.handled += 1;
-                }
+            if (*frame).op != OP_HANDLE {
                 // By value: a reference would keep the outcome in memory on the way of every message.
-                op => self.hook_ended(op, slot, outcome.failure()),
+                self.hook_ended((*frame).op, slot, outcome.failure());
+                return self.free_frame((*frame).index);
+            }
+            if outcome.kind() == Kind::Refused {
+                self.counters.refused += 1;
+            } else {
+                (*actor).handled = (*actor).handled.wrapping_add(1);
+                self.counters.handled += 1;
             }
             if (*actor).waiting > 0 || (*actor).status != Status::Running {
                 self.push_ready(slot);
             }
-            if (*frame).op == OP_HANDLE {
-                let said = if (*frame).request.kind() == Kind::Ask as u8 {
-                    self.reply::<F>(&(*frame).request, &outcome, (*frame).buffer.cast())
-                } else if fell || outcome.kind() == Kind::Refused {
-                    let error = KernelError::from_parts(outcome.code, outcome.detail);
-                    self.bury::<F>(&(*frame).request, self.began.then_some(self.request), error)
-                } else {
-                    true
-                };
-                if !said {
-                    self.keep_unread(frame, outcome.kind() == Kind::Refused);
-                    (*frame).outcome = outcome;
-                    (*frame).waiting = Waiting::Flush;
-                    (*frame).wake_at = self.now.saturating_add(self.ask_limit);
-                    self.push_flushing((*frame).index);
-                    return;
-                }
+            let said = if (*frame).request.kind() == Kind::Ask as u8 {
+                self.reply::<F>(&(*frame).request, &outcome, (*frame).buffer.cast())
+            } else if fell || outcome.kind() == Kind::Refused {
+                let error = KernelError::from_parts(outcome.code, outcome.detail);
+                self.bury::<F>(&(*frame).request, self.began.then_some(self.request), error)
+            } else {
+                true
+            };
+            if !said {
+                self.keep_unread(frame, outcome.kind() == Kind::Refused);
+                (*frame).outcome = outcome;
+                (*frame).waiting = Waiting::Flush;
+                (*frame).wake_at = self.now.saturating_add(self.ask_limit);
+                self.push_flushing((*frame).index);
+                return;
             }
             self.free_frame((*frame).index);
         }

@@ -365,6 +365,11 @@ impl Worker {
             // `OP_END`: what its `shutdown` says changes nothing any more, as in a worker's stop.
             _ => {}
         }
+        let actor = self.actor(slot);
+        // SAFETY: the actor is this worker's.
+        if unsafe { (*actor).waiting > 0 || (*actor).status != Status::Running } {
+            self.push_ready(slot);
+        }
     }
 
     /// `initialize` of a spawned or restarted actor ended.
