@@ -9,7 +9,7 @@ unsafe fn compare(a: *const u8, b: *const u8, count: usize) -> i32 {
     let mut at = 0;
     // SAFETY: `at` stays below `count`, and words are read where both sides are aligned to them.
     unsafe {
-        if a.addr() % 4 == 0 && b.addr() % 4 == 0 {
+        if a.addr().is_multiple_of(4) && b.addr().is_multiple_of(4) {
             while at + 4 <= count && a.add(at).cast::<u32>().read() == b.add(at).cast::<u32>().read() {
                 at += 4;
             }

@@ -79,7 +79,7 @@ pub enum EntryScope {
 pub struct SavedEntry {
     /// Its name.
     pub name: String,
-    /// The number of its kind in [`Snapshot::kinds`].
+    /// The number of its kind in [`Snapshot::kinds`](super::Snapshot::kinds).
     pub kind: usize,
     /// Of what it is.
     pub scope: EntryScope,
