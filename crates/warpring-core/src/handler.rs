@@ -76,13 +76,13 @@ where
     /// An error is a reply like any other; a panic ends the actor, which a supervisor may start again.
     fn handle(&self, ctx: &mut RingContext<'_>, msg: M) -> impl Future<Output = Result<R>>;
 
-    /// Called once before any message, and again when a supervisor has started the actor again. Write it as `async fn`.
+    /// Called once when the kernel is first activated, before any message, and after each restart. Write it as `async fn`.
     fn initialize(&self, ctx: &mut RingContext<'_>) -> impl Future<Output = Result<()>> {
         let _ = ctx;
         NoHook
     }
 
-    /// Called once when the actor stops, after its last message; not when it is killed or has crashed. Write it as `async fn`.
+    /// Called once when the kernel is being shut down; clean up resources. Not after a kill or a crash. Write it as `async fn`.
     fn shutdown(&self, ctx: &mut RingContext<'_>) -> impl Future<Output = Result<()>> {
         let _ = ctx;
         NoHook
